@@ -1,0 +1,30 @@
+"""Fun with Diffusion Models: DeepFloyd IF and a small MNIST U-Net through one diffusion core.
+
+    snakemake --cores 1 all        everything, ending in results/report.html
+    snakemake -n                   what would be done
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/mnist.smk"
+
+
+
+localrules:
+    all,
+    download_mnist,
+
+
+
+rule all:
+    """Everything that config.yaml asks for, in one report."""
+    default_target: True
+    input:
+        "results/report.html",

@@ -1,0 +1,217 @@
+// Folds what the page shows laid open: turns, sliders, and a closer look at each picture. The page is whole without it.
+"use strict";
+
+document.addEventListener("DOMContentLoaded", () => {
+  document.querySelectorAll(".control").forEach((control) => { control.hidden = false; });
+  document.querySelectorAll(".flips").forEach(makeFlips);
+  document.querySelectorAll(".compare").forEach(makeCompare);
+  document.querySelectorAll(".scrub").forEach(makeScrub);
+  document.querySelectorAll(".tiles, .states").forEach(makeOpenable);
+  document.querySelectorAll(".copy").forEach(makeCopy);
+  if (matchMedia("(max-width: 68rem)").matches) document.querySelector(".contents details").open = false;
+  followContents();
+});
+
+function announce(text) { document.getElementById("announcement").textContent = text; }
+
+function element(name, attributes, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+// The frame of a picture as a button, with the picture in it.
+function buttonFrame(frame, attributes) {
+  const button = element("button", { type: "button", class: "frame", ...attributes }, ...frame.childNodes);
+  frame.replaceWith(button);
+  return button;
+}
+
+function words(panel, name) { return panel.querySelector(name).textContent.trim(); }
+
+// flip: turned while the mouse is over it, or until the next press
+function makeFlips(row) {
+  const turns = [...row.querySelectorAll(".flip")].map((panel) => {
+    const alt = panel.querySelector(".before .picture");
+    const name = alt.getAttribute("alt") || alt.getAttribute("aria-label");
+    const button = buttonFrame(panel.querySelector(".frame"), { "aria-pressed": "false", "aria-label": `Turn: ${name}` });
+    const before = panel.querySelector(".before");
+    const transform = panel.dataset.transform;
+    panel.classList.add("live");
+    panel.querySelector(".after").setAttribute("aria-hidden", "true");
+    panel.querySelector("figcaption").append(infoButton(panel));
+    const show = (turned) => {
+      if (panel.classList.contains("is-turned") === turned) return;
+      panel.classList.toggle("is-turned", turned);
+      button.classList.toggle("turning", turned);
+      if (transform) before.classList.toggle(transform, turned);
+    };
+    const press = (pressed) => {
+      button.setAttribute("aria-pressed", String(pressed));
+      show(pressed);
+    };
+    button.addEventListener("click", () => {
+      press(button.getAttribute("aria-pressed") !== "true");
+      announce(panel.classList.contains("is-turned") ? words(panel, ".reads").replace("↻", "").trim() : words(panel, ".label"));
+    });
+    button.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse") show(true); });
+    button.addEventListener("pointerleave", () => show(button.getAttribute("aria-pressed") === "true"));
+    return { press, pressed: () => button.getAttribute("aria-pressed") === "true" };
+  });
+  const all = row.parentElement.querySelector(".turn-all");
+  if (all) {
+    all.addEventListener("click", () => {
+      const turned = !turns.every((turn) => turn.pressed());
+      turns.forEach((turn) => turn.press(turned));
+      all.textContent = turned ? "Turn all back" : "Turn all";
+    });
+  }
+}
+
+// compare: the first picture over the second, up to the slider
+function makeCompare(compare) {
+  const stage = compare.querySelector(".compare-stage");
+  const slider = compare.querySelector("input");
+  const [first, second] = stage.querySelectorAll(".panel");
+  const edge = element("span", { class: "edge" });
+  compare.classList.add("live");
+  stage.append(edge);
+  const show = () => {
+    const share = Number(slider.value);
+    second.querySelector(".frame").style.clipPath = `inset(0 0 0 ${share}%)`;
+    edge.style.left = `${share}%`;
+    edge.style.height = `${first.querySelector(".frame").offsetHeight}px`;
+    slider.setAttribute("aria-valuetext", `${share} % ${words(first, ".label")}, ${100 - share} % ${words(second, ".label")}`);
+  };
+  const drag = (event) => {
+    const box = stage.getBoundingClientRect();
+    slider.value = String(Math.round((100 * (event.clientX - box.left)) / box.width));
+    show();
+  };
+  stage.addEventListener("pointerdown", (event) => {
+    if (event.target.closest("button")) return;
+    stage.setPointerCapture(event.pointerId);
+    drag(event);
+  });
+  stage.addEventListener("pointermove", (event) => { if (stage.hasPointerCapture(event.pointerId)) drag(event); });
+  [first, second].forEach((panel) => panel.querySelector("figcaption").append(infoButton(panel)));
+  slider.addEventListener("input", show);
+  addEventListener("resize", show);
+  show();
+}
+
+// scrub: one state at a time, under a slider
+function makeScrub(scrub) {
+  const states = [...scrub.querySelectorAll(".states > li")];
+  const slider = scrub.querySelector("input");
+  const output = scrub.querySelector("output");
+  const play = scrub.querySelector(".play");
+  let timer = null;
+  scrub.classList.add("live");
+  scrub.querySelectorAll(".state-panels").forEach((panels) => {
+    const picture = panels.querySelector(".picture");
+    panels.classList.toggle("wide", panels.children.length === 1 && picture.getAttribute("width") > 300);
+  });
+  const show = (index) => {
+    states.forEach((state, number) => state.classList.toggle("current", number === index));
+    slider.value = String(index);
+    output.textContent = words(states[index], ".state");
+    slider.setAttribute("aria-valuetext", output.textContent);
+  };
+  const stop = () => {
+    clearInterval(timer);
+    timer = null;
+    play.setAttribute("aria-label", "Play");
+    play.firstElementChild.textContent = "▶";
+  };
+  play.addEventListener("click", () => {
+    if (timer !== null) { stop(); return; }
+    if (Number(slider.value) === states.length - 1) show(0);
+    play.setAttribute("aria-label", "Pause");
+    play.firstElementChild.textContent = "❚❚";
+    timer = setInterval(() => {
+      const next = Number(slider.value) + 1;
+      if (next < states.length) show(next);
+      if (next >= states.length - 1) stop();
+    }, Math.max(110, Math.min(700, 4000 / states.length)));
+  });
+  slider.addEventListener("input", () => { stop(); show(Number(slider.value)); });
+  show(states.length - 1);
+}
+
+// A picture opens with what made it; one stop of the Tab key for all pictures of a block, arrow keys between them.
+function makeOpenable(group) {
+  const buttons = [...group.querySelectorAll(".panel")].map((panel) => {
+    const button = buttonFrame(panel.querySelector(".frame"), { "aria-haspopup": "dialog" });
+    button.addEventListener("click", () => openDetails(panel));
+    return button;
+  });
+  if (!group.classList.contains("tiles")) return;
+  const columns = () => buttons.filter((button) => button.offsetTop === buttons[0].offsetTop).length;
+  buttons.forEach((button, index) => {
+    button.tabIndex = index === 0 ? 0 : -1;
+    button.addEventListener("keydown", (event) => {
+      const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns(), ArrowUp: -columns(), Home: -index, End: buttons.length - 1 - index };
+      const next = buttons[index + steps[event.key]];
+      if (!next) return;
+      event.preventDefault();
+      button.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    });
+  });
+}
+
+function infoButton(panel) {
+  const button = element("button", { type: "button", class: "info", "aria-haspopup": "dialog", "aria-label": `What made “${words(panel, ".label")}”` }, "i");
+  button.addEventListener("click", () => openDetails(panel));
+  return button;
+}
+
+function openDetails(panel) {
+  const dialog = document.getElementById("details");
+  const made = document.getElementById(panel.closest(".block").dataset.made);
+  const picture = panel.querySelector(".picture");
+  const states = panel.closest("li");
+  const title = [states ? words(states, ".state") : "", words(panel, ".label")].filter(Boolean).join(", ");
+  dialog.querySelector("#details-title").textContent = title || panel.closest(".figure").querySelector("h3").textContent;
+  dialog.querySelector(".details-alt").textContent = picture.getAttribute("alt") || picture.getAttribute("aria-label");
+  dialog.querySelector(".details-picture").replaceChildren(picture.cloneNode(true));
+  const entries = [...made.querySelectorAll(".entries > div")].map((entry) => entry.cloneNode(true));
+  const headings = [...made.querySelectorAll("thead th")].slice(1);
+  const row = made.querySelectorAll("tbody tr")[panel.dataset.panel];
+  const own = headings.map((heading, index) =>
+    element("div", {}, element("dt", {}, heading.textContent), element("dd", {}, row.children[index + 1].textContent)));
+  dialog.querySelector(".entries").replaceChildren(...own, ...entries);
+  const command = panel.closest(".figure").querySelector(".made .command");
+  dialog.querySelector(".details-command").replaceChildren(...(command ? [command.cloneNode(true)] : []));
+  dialog.querySelectorAll(".copy").forEach(makeCopy);
+  dialog.showModal();
+}
+
+function makeCopy(button) {
+  button.addEventListener("click", async () => {
+    const code = button.previousElementSibling;
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      button.textContent = "Copied";
+      announce("Copied");
+    } catch {
+      getSelection().selectAllChildren(code); // the clipboard is refused: leave the text selected
+      button.textContent = "Selected";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 1600);
+  });
+}
+
+function followContents() {
+  const links = new Map([...document.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]));
+  const observer = new IntersectionObserver((entries) => {
+    for (const entry of entries.filter((seen) => seen.isIntersecting)) {
+      links.forEach((link) => link.removeAttribute("aria-current"));
+      links.get(entry.target.id).setAttribute("aria-current", "true");
+    }
+  }, { rootMargin: "-10% 0px -85% 0px" });
+  links.forEach((_, id) => observer.observe(document.getElementById(id)));
+}

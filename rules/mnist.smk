@@ -1,0 +1,210 @@
+"""Part B: train small U-Nets on MNIST, an epoch a job; draw digits from them; score and show what they draw.
+
+Needs nothing but a source of MNIST; makes results/mnist/.
+"""
+
+MNIST_FILES = [
+    "results/mnist/data/train-images-idx3-ubyte",
+    "results/mnist/data/train-labels-idx1-ubyte",
+    "results/mnist/data/t10k-images-idx3-ubyte",
+    "results/mnist/data/t10k-labels-idx1-ubyte",
+]
+
+
+rule download_mnist:
+    """MNIST's four files, checked by SHA-256, from the first source that has them."""
+    input:
+        code=library("mnist", "mnist_sources") + reporting("job"),
+    output:
+        MNIST_FILES,
+    log:
+        "results/logs/download_mnist.log",
+    params:
+        sources=lookup("mnist/sources", within=config),
+        data=lookup("mnist/data", within=config, default=None),
+    retries: 2
+    conda:
+        "../envs/environment.yaml"
+    script:
+        "../scripts/download_mnist.py"
+
+
+rule train_classifier:
+    """The judge of digits: a classifier, its accuracy, and the sums of its features over the training digits."""
+    input:
+        data=MNIST_FILES,
+        code=library("mnist", "scores", "checkpoints") + reporting("job"),
+    output:
+        weights="results/mnist/classifier/weights.safetensors",
+        reference="results/mnist/classifier/reference.safetensors",
+        scores="results/mnist/classifier/scores.json",
+    log:
+        "results/logs/train_classifier.log",
+    params:
+        epochs=lookup("mnist/classifier_epochs", within=config),
+        seed=lookup("mnist/seed", within=config),
+    benchmark:
+        "results/benchmarks/train_classifier.tsv"
+    threads: 1
+    conda:
+        "../envs/environment.yaml"
+    script:
+        "../scripts/train_classifier.py"
+
+
+rule train_epoch:
+    """One epoch of one model, from the checkpoint before it to the next."""
+    input:
+        data=MNIST_FILES,
+        previous=previous_checkpoint,
+        code=library("mnist", "unet", "schedule", "training", "checkpoints") + reporting("job"),
+    output:
+        checkpoint="results/mnist/{model}/epoch_{epoch}/checkpoint.safetensors",
+        losses="results/mnist/{model}/epoch_{epoch}/losses.csv",
+    log:
+        "results/logs/train_epoch/{model}_{epoch}.log",
+    params:
+        # Not how many epochs there will be: a finished chain can be made longer.
+        model=lookup("mnist/models/{model}", within=config),
+        schedule=lookup("mnist/schedule", within=config),
+        training=lookup("mnist/training", within=config),
+        images_per_epoch=lookup("mnist/images_per_epoch", within=config),
+        seed=lookup("mnist/seed", within=config),
+    benchmark:
+        "results/benchmarks/train_epoch/{model}_{epoch}.tsv"
+    threads: 1
+    conda:
+        "../envs/environment.yaml"
+    script:
+        "../scripts/train_epoch.py"
+
+
+rule sample_epoch:
+    """Digits drawn from a checkpoint: a grid, the way from noise to digit, and many to be scored."""
+    input:
+        data=MNIST_FILES,
+        checkpoint="results/mnist/{model}/epoch_{epoch}/checkpoint.safetensors",
+        code=library("mnist", "digits", "unet", "schedule", "training", "sampling", "guidance", "views", "checkpoints")
+        + reporting("job"),
+    output:
+        samples="results/mnist/{model}/epoch_{epoch}/samples.safetensors",
+        showcase="results/mnist/{model}/epoch_{epoch}/showcase.safetensors",
+        grid="results/mnist/{model}/epoch_{epoch}/samples.png",
+    log:
+        "results/logs/sample_epoch/{model}_{epoch}.log",
+    params:
+        model=lookup("mnist/models/{model}", within=config),
+        schedule=lookup("mnist/schedule", within=config),
+        # Not the list of sampled epochs: one more epoch does not draw the others again.
+        sampler=lookup("mnist/sampling/sampler", within=config),
+        spacing=lookup("mnist/sampling/spacing", within=config),
+        num_steps=lookup("mnist/sampling/num_steps", within=config),
+        guidance_scale=lookup("mnist/sampling/guidance_scale", within=config),
+        num_images=lookup("mnist/sampling/num_images", within=config),
+        seed=lookup("mnist/seed", within=config),
+    benchmark:
+        "results/benchmarks/sample_epoch/{model}_{epoch}.tsv"
+    threads: 1
+    conda:
+        "../envs/environment.yaml"
+    script:
+        "../scripts/sample_epoch.py"
+
+
+rule score_epoch:
+    """How good the digits of a checkpoint are: class accuracy and Frechet distance, judged by the classifier."""
+    input:
+        data=MNIST_FILES,
+        samples="results/mnist/{model}/epoch_{epoch}/samples.safetensors",
+        showcase="results/mnist/{model}/epoch_{epoch}/showcase.safetensors",
+        classifier="results/mnist/classifier/weights.safetensors",
+        reference="results/mnist/classifier/reference.safetensors",
+        code=library("mnist", "scores", "checkpoints") + reporting("job"),
+    output:
+        "results/mnist/{model}/epoch_{epoch}/scores.json",
+    log:
+        "results/logs/score_epoch/{model}_{epoch}.log",
+    threads: 1
+    conda:
+        "../envs/environment.yaml"
+    script:
+        "../scripts/score_epoch.py"
+
+
+rule model_tables:
+    """Losses and scores of a model over its epochs, as tables."""
+    input:
+        losses=expand("results/mnist/{{model}}/epoch_{epoch}/losses.csv", epoch=range(1, MNIST["epochs"] + 1)),
+        scores=of_sampled_epochs("scores.json"),
+    output:
+        losses="results/mnist/{model}/losses.csv",
+        scores="results/mnist/{model}/scores.csv",
+    log:
+        "results/logs/model_tables/{model}.log",
+    conda:
+        "../envs/environment.yaml"
+    script:
+        "../scripts/model_tables.py"
+
+
+rule model_figures:
+    """What a model draws, epoch by epoch, step by step, and how it denoises."""
+    input:
+        showcases=of_sampled_epochs("showcase.safetensors"),
+        scores=of_sampled_epochs("scores.json"),
+        code=reporting("job", "figure", "animation"),
+    output:
+        samples="results/mnist/{model}/samples/figure.json",
+        samples_pictures=directory("results/mnist/{model}/samples/figure"),
+        reverse_process="results/mnist/{model}/reverse_process/figure.json",
+        reverse_process_pictures=directory("results/mnist/{model}/reverse_process/figure"),
+        denoising="results/mnist/{model}/denoising/figure.json",
+        denoising_pictures=directory("results/mnist/{model}/denoising/figure"),
+    log:
+        "results/logs/model_figures/{model}.log",
+    params:
+        model=lookup("mnist/models/{model}", within=config),
+        images_per_epoch=lookup("mnist/images_per_epoch", within=config),
+    conda:
+        "../envs/environment.yaml"
+    script:
+        "../scripts/model_figures.py"
+
+
+rule mnist_curves:
+    """Loss, class accuracy and Frechet distance of all models over the epochs, as charts."""
+    input:
+        losses=expand("results/mnist/{model}/losses.csv", model=MNIST["models"]),
+        scores=expand("results/mnist/{model}/scores.csv", model=MNIST["models"]),
+        classifier="results/mnist/classifier/scores.json",
+        code=reporting("job", "figure", "animation"),
+    output:
+        figure="results/mnist/curves/figure.json",
+        pictures=directory("results/mnist/curves/figure"),
+    log:
+        "results/logs/mnist_curves.log",
+    params:
+        models=list(MNIST["models"]),
+    conda:
+        "../envs/environment.yaml"
+    script:
+        "../scripts/mnist_curves.py"
+
+
+rule mnist_schedules:
+    """The forward process on digits, and how much signal each schedule leaves at its end."""
+    input:
+        data=MNIST_FILES,
+        code=library("mnist", "schedule", "sampling") + reporting("job", "figure", "animation"),
+    output:
+        figure="results/mnist/schedules/figure.json",
+        pictures=directory("results/mnist/schedules/figure"),
+    log:
+        "results/logs/mnist_schedules.log",
+    params:
+        schedule=lookup("mnist/schedule", within=config),
+        seed=lookup("mnist/seed", within=config),
+    conda:
+        "../envs/environment.yaml"
+    script:
+        "../scripts/mnist_schedules.py"

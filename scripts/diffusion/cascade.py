@@ -1,0 +1,194 @@
+"""A cascade in the layout of DeepFloyd IF (diffusers' folders): text encoder, stage I, stage II.
+
+Each is loaded alone, from a folder or from the hub's cache on this machine, never over the network: the text encoder
+needs no UNet, a UNet no text encoder. What tells IF from any other cascade (sizes, noise schedules, what the network
+predicts, thresholding) is read from the configs in the folder.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+from torch import Tensor, nn
+from transformers import T5EncoderModel, T5Tokenizer
+
+from diffusion.prompts import normalise
+from diffusion.sampling import dynamic_threshold, randn
+from diffusion.schedule import NoiseSchedule
+
+SCHEDULES: dict[str, Callable[[dict], NoiseSchedule]] = {
+    "squaredcos_cap_v2": lambda config: NoiseSchedule.cosine(config["num_train_timesteps"]),
+    "linear": lambda config: NoiseSchedule.linear(
+        config["num_train_timesteps"], config["beta_start"], config["beta_end"]
+    ),
+}
+PREDICTION_TYPES = ("epsilon", "v_prediction")
+
+
+def find_model(model: str | Path, revision: str | None) -> Path:
+    """The folder of a model: `model` itself if there is no revision, else the snapshot of that repository of the hub
+    in this machine's cache. The name of a snapshot's folder is its commit.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or the repository was not downloaded.
+    """
+    if revision is None:
+        if not Path(model).is_dir():
+            raise FileNotFoundError(f"there is no model folder {model}")
+        return Path(model)
+    try:
+        return Path(snapshot_download(str(model), revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError as error:
+        raise FileNotFoundError(f"{model} at revision {revision} is not in this machine's hub cache") from error
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """T5 with its tokenizer. A prompt always becomes `max_length` tokens, padding included, as IF was trained."""
+
+    tokenizer: T5Tokenizer
+    model: T5EncoderModel
+    max_length: int
+
+    def count_tokens(self, prompt: str) -> int:
+        """Tokens of the normalised prompt, its end included; those beyond max_length are lost to the picture."""
+        return len(self.tokenizer(normalise(prompt)).input_ids)
+
+    @torch.no_grad()
+    def encode(self, prompt: str) -> Tensor:
+        """(max_length, D) in the encoder's dtype. One prompt at a time, so that no other one changes its bits."""
+        tokens = self.tokenizer(
+            normalise(prompt), padding="max_length", max_length=self.max_length, truncation=True, return_tensors="pt"
+        ).to(self.model.device)
+        return self.model(tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state[0]
+
+
+def load_text_encoder(
+    folder: Path,
+    max_length: int = 77,
+    variant: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> TextEncoder:
+    """The text encoder of a cascade's folder; `variant` as in `model.fp16.safetensors`."""
+    options = {"local_files_only": True, "use_safetensors": True}
+    tokenizer = T5Tokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True)
+    model = T5EncoderModel.from_pretrained(folder, subfolder="text_encoder", variant=variant, dtype=dtype, **options)
+    return TextEncoder(tokenizer, model.to(device).eval(), max_length)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Stage I or II of a cascade: a network to sample from, and what its configs say about sampling."""
+
+    network: Callable[[Tensor, int, Tensor], tuple[Tensor, Tensor | None]]
+    schedule: NoiseSchedule
+    size: int  # pixels on a side
+    threshold: Callable[[Tensor], Tensor] | None  # of the estimates of x_0
+    learned_variance: bool
+    device: torch.device
+    noising: NoiseSchedule | None = None  # stage II: of the picture that it enlarges
+
+    def companion(self, low: Tensor, noise_level: int, generators: Sequence[torch.Generator]) -> Tensor:
+        """What stage II sees beside x_t: the pictures `low` (N, 3, h, w) enlarged and noised to `noise_level`."""
+        enlarged = F.interpolate(low.to(self.device), (self.size, self.size), mode="bilinear", align_corners=True)
+        return self.noising.q_sample(enlarged, noise_level, randn(low.shape[1:2] + enlarged.shape[2:], generators))
+
+
+@dataclass(frozen=True)
+class Network:
+    """A UNet of diffusers as the core sees one: (x, t, cond) -> the noise, and the raw variance channels if it has any.
+
+    The network computes in its own dtype; what goes in and comes out is float32, because the steps between divide by
+    sqrt(abar_t), which at t = 990 multiplies an error by 71.
+    """
+
+    unet: nn.Module
+    schedule: NoiseSchedule
+    prediction_type: str
+    learned_variance: bool
+    noise_level: int | None = None  # stage II: how noisy the companion is
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, t: int, cond: Tensor) -> tuple[Tensor, Tensor | None]:
+        labels = None
+        if self.noise_level is not None:
+            labels = torch.full((len(x),), self.noise_level, device=x.device)
+        dtype = self.unet.dtype
+        output = self.unet(x.to(dtype), t, cond.to(x.device, dtype), class_labels=labels, return_dict=False)[0].float()
+        channels = 3
+        prediction, v = output[:, :channels], output[:, channels:] if self.learned_variance else None
+        if self.prediction_type == "v_prediction":
+            prediction = self.schedule.noise_from_velocity(x[:, :channels], t, prediction)
+        return prediction, v
+
+
+def load_stage(
+    folder: Path,
+    noise_level: int | None = None,
+    variant: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Stage:
+    """A stage from its folder: unet/ and scheduler/, and for stage II (which has a noise_level) the
+    image_noising_scheduler/.
+
+    Raises:
+        ValueError: a config asks for something that this code does not know; the message names it.
+    """
+    config = _scheduler_config(folder, "scheduler")
+    if config["prediction_type"] not in PREDICTION_TYPES:
+        raise ValueError(f"{folder}: prediction_type is {config['prediction_type']}, not one of {PREDICTION_TYPES}")
+    schedule = _noise_schedule(folder, config)
+    noising = None
+    if noise_level is not None:
+        noising = _noise_schedule(folder, _scheduler_config(folder, "image_noising_scheduler"))
+    unet = UNet2DConditionModel.from_pretrained(
+        folder, subfolder="unet", variant=variant, torch_dtype=dtype, local_files_only=True, use_safetensors=True
+    )
+    unet.to(device).eval().requires_grad_(False)
+    learned_variance = config["variance_type"] in ("learned", "learned_range")
+    network = Network(unet, schedule, config["prediction_type"], learned_variance, noise_level)
+    threshold = _threshold(config)
+    return Stage(network, schedule, unet.config.sample_size, threshold, learned_variance, unet.device, noising)
+
+
+def sample_size(folder: Path) -> int:
+    """Pixels on a side of a stage's pictures, without loading it."""
+    return UNet2DConditionModel.load_config(folder, subfolder="unet", local_files_only=True)["sample_size"]
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `name`; "auto" is a GPU if there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _scheduler_config(folder, name):
+    """A scheduler's config with diffusers' defaults for what it leaves out."""
+    return dict(DDPMScheduler.from_pretrained(folder, subfolder=name, local_files_only=True).config)
+
+
+def _noise_schedule(folder, config):
+    if config["trained_betas"] is not None:
+        return NoiseSchedule(torch.tensor(config["trained_betas"]))
+    if config["beta_schedule"] not in SCHEDULES:
+        raise ValueError(f"{folder}: beta_schedule is {config['beta_schedule']}, not one of {tuple(SCHEDULES)}")
+    return SCHEDULES[config["beta_schedule"]](config)
+
+
+def _threshold(config):
+    if config["thresholding"]:
+        return partial(
+            dynamic_threshold, ratio=config["dynamic_thresholding_ratio"], sample_max_value=config["sample_max_value"]
+        )
+    if config["clip_sample"]:
+        return partial(torch.clamp, min=-config["clip_sample_range"], max=config["clip_sample_range"])
+    return None

@@ -1,0 +1,53 @@
+"""Digits from a network trained on MNIST, drawn by the loop that draws everything here."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from diffusion.guidance import Branch, predict_noise
+from diffusion.sampling import STEPS, State, denoise, dynamic_threshold, randn, spaced_timesteps, timestep_pairs
+from diffusion.unet import NO_CLASS
+
+
+def generate(
+    network,
+    labels: Tensor,
+    seeds: Sequence[int],
+    sampler: str,
+    spacing: str,
+    num_steps: int,
+    guidance_scale: float,
+    x_t: Tensor | None = None,
+    start: int | None = None,
+) -> Iterator[State]:
+    """The states of `denoise()` for one digit per label.
+
+    Args:
+        network: one of diffusion.unet.
+        labels: (N,) int64, NO_CLASS for any digit.
+        seeds: N of them, one per sample.
+        sampler, spacing, num_steps: see diffusion.sampling.
+        x_t, start: images (N, 1, 28, 28) noised to the timestep `start`, to go on from; by default pure noise.
+    """
+    schedule = network.schedule
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    timesteps = spaced_timesteps(spacing, schedule.num_train_timesteps, num_steps)
+    if start is not None:
+        timesteps = [start, *(t for t in timesteps if t < start)]
+    return denoise(
+        schedule,
+        partial(
+            predict_noise,
+            network,
+            branches=[Branch(labels)],
+            guidance_scale=guidance_scale,
+            unconditional=torch.full_like(labels, NO_CLASS),
+        ),
+        randn((1, 28, 28), generators) if x_t is None else x_t,
+        timestep_pairs(timesteps),
+        STEPS[sampler],
+        generators,
+        threshold=dynamic_threshold,
+    )

@@ -1,0 +1,82 @@
+"""Checks a document against a JSON schema and says what is wrong in one sentence."""
+
+import json
+import math
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.validators import extend
+
+# JSON has neither NaN nor infinity, but YAML and Python do: no bound of a schema would catch NaN.
+_types = Draft202012Validator.TYPE_CHECKER
+_finite = _types.redefine(
+    "number",
+    lambda checker, value: (
+        _types.is_type(value, "number") and not (isinstance(value, float) and not math.isfinite(value))
+    ),
+)
+StrictValidator = extend(Draft202012Validator, type_checker=_finite)
+
+
+def check(document: object, schema: dict, name: str) -> None:
+    """Raise ValueError with one sentence, "<name>: <entry> must be ..., not ...", unless the document fits."""
+    error = best_match(StrictValidator(schema).iter_errors(document))
+    if error is not None:
+        raise ValueError(f"{name}: {sentence(error)}")
+
+
+def sentence(error: ValidationError) -> str:
+    """What is wrong, which entry, and what is allowed."""
+    entry = "/".join(str(part) for part in error.absolute_path) or "the document"
+    allowed, given = error.validator_value, _short(error.instance)
+    known = ", ".join(map(str, error.schema.get("properties", {})))
+    match error.validator:
+        case "additionalProperties":
+            unknown = sorted(set(map(str, error.instance)) - set(error.schema.get("properties", {})))
+            return f"{entry} has an unknown entry {_short(unknown[0])}; known: {known}"
+        case "required":
+            missing = [key for key in allowed if key not in error.instance]
+            return f"{entry} lacks the entry {', '.join(missing)}"
+        case "type":
+            return f"{entry} must be {_either(allowed)}, not {given}"
+        case "enum":
+            return f"{entry} must be one of {', '.join(map(str, allowed))}, not {given}"
+        case "const":
+            return f"{entry} must be {allowed}, not {given}"
+        case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
+            return f"{entry} must be {_bounds(error.schema)}, not {given}"
+        case "multipleOf":
+            return f"{entry} must be a multiple of {allowed}, not {given}"
+        case "pattern":
+            return f"{given} in {entry} is not allowed: it must match {allowed}"
+        case "not":
+            return f"{given} in {entry} is reserved"
+        case "minItems" | "minProperties" | "minLength":
+            return f"{entry} must have at least {allowed} of its kind, not {given}"
+        case "maxItems" | "maxProperties" | "maxLength":
+            return f"{entry} must have at most {allowed} of its kind, not {given}"
+        case "uniqueItems":
+            return f"{entry} must not repeat an item: {given}"
+    return f"{entry}: {error.message}"
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=True, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _either(types: str | list[str]) -> str:
+    names = {
+        "object": "a mapping",
+        "array": "a list",
+        "string": "text",
+        "integer": "a whole number",
+        "number": "a number",
+    }
+    names |= {"boolean": "true or false", "null": "nothing"}
+    return " or ".join(names[kind] for kind in ([types] if isinstance(types, str) else types))
+
+
+def _bounds(schema: dict) -> str:
+    words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    return " and ".join(f"{word} {schema[key]}" for key, word in words.items() if key in schema)

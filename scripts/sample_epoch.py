@@ -1,0 +1,88 @@
+"""Draw digits from a checkpoint: a grid, the way from noise to digit, denoised test digits, and many to be scored."""
+
+from reporting.job import log_to
+
+progress = log_to(snakemake.log[0])
+
+from pathlib import Path
+
+import torch
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import make_grid
+
+from diffusion.checkpoints import load_tensors, save_tensors
+from diffusion.digits import generate
+from diffusion.mnist import load_mnist, pick, proportional_labels, to_uint8
+from diffusion.sampling import randn
+from diffusion.schedule import SCHEDULES
+from diffusion.training import average_weights
+from diffusion.unet import NETWORKS, NO_CLASS
+
+torch.set_num_threads(snakemake.threads)
+params = snakemake.params
+network_options = dict(params.model)
+network_name = network_options.pop("network")
+network = NETWORKS[network_name](
+    SCHEDULES[params.schedule["name"]](params.schedule["num_train_timesteps"]), **network_options
+)
+state, trained_with = load_tensors(snakemake.input.checkpoint)
+network.load_state_dict(average_weights(state))
+network.eval()
+conditioned = network_options["class_conditioned"]
+sampler = {"sampler": params.sampler, "spacing": params.spacing, "num_steps": params.num_steps}
+scale = params.guidance_scale if conditioned else 1.0
+folder = Path(snakemake.input.data[0]).parent
+
+
+def known(labels):
+    """The labels as far as the network may know them."""
+    return labels if conditioned else torch.full_like(labels, NO_CLASS)
+
+
+# The grid: a column for each digit, a row for each seed, the same in every epoch.
+digits = torch.arange(10).repeat(4)
+grid_seeds = (
+    [params.seed + row for row in range(4) for _ in range(10)] if conditioned else range(params.seed, params.seed + 40)
+)
+states = list(generate(network, known(digits), grid_seeds, guidance_scale=scale, **sampler))
+grid = to_uint8(states[-1].x_t)
+to_pil_image(make_grid(grid[:, None], nrow=10, padding=2, pad_value=255)).save(snakemake.output.grid)
+
+# The grid's first row on its way: x_t and the estimate of x_0.
+showcase = {
+    "grid": grid,
+    "timesteps": torch.tensor([s.t for s in states]),
+    "x_t": torch.stack([to_uint8(s.x_t[:10]) for s in states]),  # (steps, 10, 28, 28)
+    "x_0": torch.stack([to_uint8(s.x_0[:10]) for s in states]),
+}
+
+# The panel of Part A in small: test digits, noised, denoised in one step and in many.
+test_images, test_labels = load_mnist(folder, "t10k")
+chosen = pick(test_labels, torch.arange(10).repeat(10))
+clean, labels = test_images[chosen], test_labels[chosen]
+T = network.schedule.num_train_timesteps
+noised_at = [T // 4, T // 2, 3 * T // 4]
+seeds = range(params.seed, params.seed + len(clean))
+showcase |= {"clean": to_uint8(clean), "clean_labels": labels, "noised_at": torch.tensor(noised_at)}
+for t in noised_at:
+    x_t = network.schedule.q_sample(clean, t, randn(clean.shape[1:], [torch.Generator().manual_seed(s) for s in seeds]))
+    run = list(generate(network, known(labels), seeds, guidance_scale=1.0, x_t=x_t, start=t, **sampler))
+    showcase |= {
+        f"noisy_{t}": to_uint8(x_t),
+        f"one_step_{t}": to_uint8(run[0].x_0),
+        f"iterative_{t}": to_uint8(run[-1].x_t),
+    }
+
+# Many, to be scored: labels in MNIST's proportions.
+wanted = proportional_labels(load_mnist(folder, "train")[1], params.num_images)
+images = []
+chunks = list(zip(wanted.split(250), torch.arange(len(wanted)).split(250), strict=True))
+for chunk, numbers in progress(chunks, "digits"):
+    seeds = (params.seed + 1000 + numbers).tolist()
+    *_, last = generate(network, known(chunk), seeds, guidance_scale=scale, **sampler)
+    images.append(to_uint8(last.x_t))
+
+made_with = {"trained_with": trained_with, "sampler": sampler, "guidance_scale": scale, "seed": params.seed}
+save_tensors(snakemake.output.showcase, showcase, made_with)
+labels = wanted if conditioned else torch.full_like(wanted, -1)
+save_tensors(snakemake.output.samples, {"images": torch.cat(images), "labels": labels}, made_with)

@@ -1,0 +1,51 @@
+"""Score the digits of a checkpoint, as the classifier sees them."""
+
+from reporting.job import log_to
+
+log_to(snakemake.log[0])
+
+import json
+from pathlib import Path
+
+import torch
+from torchmetrics.functional.image import peak_signal_noise_ratio
+
+from diffusion.checkpoints import load_tensors
+from diffusion.mnist import load_mnist, pick, proportional_labels, to_float
+from diffusion.scores import DigitClassifier, FrechetDistance, rate, read_digits
+
+torch.set_num_threads(snakemake.threads)
+classifier = DigitClassifier().eval()
+classifier.load_state_dict(load_tensors(snakemake.input.classifier)[0])
+distance = FrechetDistance(load_tensors(snakemake.input.reference)[0])
+samples, made_with = load_tensors(snakemake.input.samples)
+images, labels = to_float(samples["images"]), samples["labels"]
+n = len(images)
+seen, features = read_digits(classifier, images)
+
+# The floor: as many real test digits, in the same proportions, at the same distance.
+folder = Path(snakemake.input.data[0]).parent
+test_images, test_labels = load_mnist(folder, "t10k")
+real = test_images[pick(test_labels, proportional_labels(load_mnist(folder, "train")[1], min(n, 8000)))]
+scores = {
+    "epoch": made_with["trained_with"]["epoch"],
+    "guidance_scale": made_with["guidance_scale"],
+    "frechet_distance": {"value": distance(features), "n": n},
+    "frechet_floor": {"value": distance(read_digits(classifier, real)[1]), "n": len(real)},
+    "classes_drawn": torch.bincount(seen, minlength=10).tolist(),
+}
+if (labels >= 0).all():
+    scores["class_accuracy"] = rate(int((seen == labels).sum()), n)
+
+showcase, _ = load_tensors(snakemake.input.showcase)
+clean, clean_labels = showcase["clean"], showcase["clean_labels"]
+for t in showcase["noised_at"].tolist():
+    for kind in ("noisy", "one_step", "iterative"):
+        pictures = showcase[f"{kind}_{t}"]
+        psnr = peak_signal_noise_ratio(pictures.float(), clean.float(), data_range=255.0, reduction="none", dim=(1, 2))
+        right = int((read_digits(classifier, to_float(pictures))[0] == clean_labels).sum())
+        scores.setdefault("denoising", []).append(
+            {"t": t, "kind": kind, "psnr": float(psnr.mean()), "class_accuracy": rate(right, len(clean))}
+        )
+
+Path(snakemake.output[0]).write_text(json.dumps(scores, indent=1) + "\n")

@@ -1,0 +1,168 @@
+"""figure.json: what is written is read back; what breaks the contract is refused, naming the file and the entry."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reporting.animation import turn_frames
+from reporting.figure import FigureError, read_figure, write_figure
+
+
+def picture(seed=0, size=28):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8))
+
+
+def panel(seed=0, **entries):
+    return {"picture": picture(seed), "label": f"seed {seed}", "alt": "noise", "provenance": {"seed": seed}} | entries
+
+
+def write(folder, blocks, **entries):
+    known = {"id": "noise", "title": "Noise", "caption": "Only noise.", "task": "forward_process"}
+    return write_figure(folder, blocks=blocks, **known | entries)
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    path = write(
+        tmp_path,
+        [{"layout": "row", "panels": [panel(0), panel(1)]}],
+        metrics=[{"name": "accuracy", "value": np.float32(0.5), "n": np.int64(4)}],
+        provenance={"model": "a", "guidance_scale": None},
+    )
+    figure = read_figure(path)
+    assert figure.title == "Noise" and figure.provenance == {"model": "a", "guidance_scale": None}
+    assert figure.metrics == [{"name": "accuracy", "value": 0.5, "n": 4}]
+    stored = figure.blocks[0]["panels"][1]
+    assert stored["provenance"] == {"seed": 1} and (stored["width"], stored["height"]) == (28, 28)
+    with Image.open(figure.folder / stored["image"]) as read:
+        assert np.array_equal(read, picture(1))
+    assert figure.picture_bytes(stored["image"]) == (tmp_path / stored["image"]).read_bytes()
+
+
+def test_equal_pictures_are_stored_once_and_old_ones_are_gone(tmp_path):
+    write(tmp_path, [{"layout": "row", "panels": [panel(seed) for seed in range(5)]}])
+    write(tmp_path, [{"layout": "grid", "columns": 2, "panels": [panel(0), panel(1), panel(0)]}])
+    assert sorted(file.name for file in (tmp_path / "figure").iterdir()) == ["000.png", "001.png"]
+
+
+def test_written_twice_is_equal_to_the_byte(tmp_path):
+    def blocks():
+        source = picture(2)
+        source.info["dpi"] = (72, 72)  # metadata of the source must not get through
+        flip = panel(3, transform="rotate_90_cw", reads="turned")
+        return [
+            {"layout": "row", "panels": [panel(0, picture=source)]},
+            {"layout": "scrub", "panels": [panel(0, state="t = 1"), panel(1, state="t = 0")]},
+            {"layout": "flip", "panels": [flip]},
+        ]
+
+    files = []
+    for name in ("a", "b"):
+        write(tmp_path / name, blocks())
+        found = sorted((tmp_path / name).rglob("*"))
+        files.append({str(file.relative_to(tmp_path / name)): file.read_bytes() for file in found if file.is_file()})
+    assert files[0] == files[1]
+    assert {"figure/scrub_1.webp", "figure/turn_2_000.webp"} <= set(files[0])
+
+
+@pytest.mark.parametrize(
+    ("blocks", "named"),
+    [
+        ([], "blocks"),
+        ([{"layout": "spiral", "panels": [panel()]}], "blocks/0/layout"),
+        ([{"layout": "row", "panels": []}], "blocks/0/panels"),
+        ([{"layout": "row", "panels": [panel(alt="")]}], "blocks/0/panels/0/alt"),
+        ([{"layout": "row", "panels": [panel(success="yes")]}], "blocks/0/panels/0/success"),
+        ([{"layout": "row", "panels": [panel(provenance={"seed": [1]})]}], "blocks/0/panels/0/provenance/seed"),
+        ([{"layout": "grid", "panels": [panel()]}], "'columns' is a required property"),
+        ([{"layout": "compare", "panels": [panel()]}], "blocks/0/panels"),
+        ([{"layout": "scrub", "panels": [panel()]}], "'state' is a required property"),
+        ([{"layout": "flip", "panels": [panel(transform=None, reads="b")]}], "blocks/0/panels/0"),
+        ([{"layout": "chart", "panels": []}], "'chart' is a required property"),
+        ([{"layout": "row", "panels": [panel(score=float("nan"))]}], "JSON"),
+    ],
+)
+def test_a_figure_that_breaks_the_contract_is_refused_and_not_written(tmp_path, blocks, named):
+    with pytest.raises(FigureError) as refused:
+        write(tmp_path, blocks)
+    assert named in str(refused.value) and str(tmp_path / "figure.json") in str(refused.value)
+    assert not (tmp_path / "figure.json").exists()
+
+
+def test_curves_of_unequal_length_are_refused(tmp_path):
+    chart = {"kind": "line", "x": {"label": "t"}, "y": {"label": "y"}, "series": [{"name": "a", "x": [1, 2], "y": [1]}]}
+    with pytest.raises(FigureError, match="blocks/0/chart/series/0"):
+        write(tmp_path, [{"layout": "chart", "panels": [], "chart": chart}])
+
+
+def _missing(folder, document):
+    (folder / "figure" / "000.png").unlink()
+
+
+def _truncated(folder, document):
+    file = folder / "figure" / "000.png"
+    file.write_bytes(file.read_bytes()[:200])
+
+
+def _wrong_size(folder, document):
+    document["blocks"][0]["panels"][0]["width"] = 64
+
+
+def _outside(folder, document):
+    document["blocks"][0]["panels"][0]["image"] = "../figure/000.png"
+
+
+def _other_version(folder, document):
+    document["version"] = 2
+
+
+def _unknown_key(folder, document):
+    document["blocks"][0]["panels"][0]["colour"] = "red"
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (_missing, "blocks/0/panels/0/image"),
+        (_truncated, "blocks/0/panels/0/image"),
+        (_wrong_size, "blocks/0/panels/0/image"),
+        (_outside, "blocks/0/panels/0/image"),
+        (_other_version, "version"),
+        (_unknown_key, "colour"),
+    ],
+)
+def test_a_damaged_figure_is_refused_naming_file_and_entry(tmp_path, damage, named):
+    path = write(tmp_path, [{"layout": "row", "panels": [panel()]}])
+    document = json.loads(path.read_text())
+    damage(tmp_path, document)
+    path.write_text(json.dumps(document))
+    with pytest.raises(FigureError) as refused:
+        read_figure(path)
+    assert named in str(refused.value) and str(path) in str(refused.value)
+
+
+def test_not_json_is_refused(tmp_path):
+    path = Path(tmp_path / "figure.json")
+    path.write_text("{")
+    with pytest.raises(FigureError, match=r"figure\.json: not a JSON file"):
+        read_figure(path)
+
+
+@pytest.mark.parametrize(
+    ("transform", "expected"),
+    [
+        ("rotate_180", lambda pixels: pixels[::-1, ::-1]),
+        ("rotate_90_cw", lambda pixels: np.rot90(pixels, -1)),
+        ("rotate_90_ccw", lambda pixels: np.rot90(pixels, 1)),
+        ("flip_vertical", lambda pixels: pixels[::-1]),
+        ("flip_horizontal", lambda pixels: pixels[:, ::-1]),
+        ("negate", lambda pixels: 255 - pixels),
+    ],
+)
+def test_a_turn_begins_with_the_picture_and_reaches_the_second_reading(transform, expected):
+    source = picture(5, size=200)  # large enough not to be enlarged
+    frames = turn_frames(source, transform)
+    assert np.array_equal(frames[0][0], source)
+    assert np.array_equal(frames[len(frames) // 2][0], expected(np.asarray(source)))
