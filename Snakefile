@@ -14,12 +14,14 @@ configfile: "config.yaml"
 
 include: "rules/common.smk"
 include: "rules/mnist.smk"
+include: "rules/report.smk"
 
 
 
 localrules:
     all,
     download_mnist,
+    report,
 
 
 

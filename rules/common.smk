@@ -83,3 +83,28 @@ def report_figures():
         figure=["samples", "reverse_process", "denoising"],
     )
     return ["results/mnist/schedules/figure.json", *models, "results/mnist/curves/figure.json"]
+
+
+def report_resources():
+    """Templates, style and script of the page."""
+    return [shipped(path.relative_to(BASE)) for path in sorted((BASE / "resources/report").rglob("*.*"))]
+
+
+def report_config(wildcards):
+    """All that was configured: a function, because braces in a prompt are no wildcards."""
+    return config
+
+
+def stage_configs():
+    """The U-Net configurations of the cascade's stages."""
+    return []
+
+
+def stage_steps():
+    """(name, steps) of the cascade's stages."""
+    return []
+
+
+def runs_deepfloyd():
+    """Whether DeepFloyd's own weights are used."""
+    return False

@@ -136,6 +136,7 @@ rule model_tables:
     input:
         losses=expand("results/mnist/{{model}}/epoch_{epoch}/losses.csv", epoch=range(1, MNIST["epochs"] + 1)),
         scores=of_sampled_epochs("scores.json"),
+        code=reporting("job"),
     output:
         losses="results/mnist/{model}/losses.csv",
         scores="results/mnist/{model}/scores.csv",

@@ -1,0 +1,47 @@
+"""The report: every figure on one page that opens offline.
+
+Needs the figures of all other rules; makes results/report.html.
+"""
+
+
+rule model_sizes:
+    """Parameters and FLOPs of every network, and of the largest DeepFloyd IF: the same loop, orders of magnitude apart."""
+    input:
+        unets=stage_configs(),
+        code=library("sizes", "unet", "schedule") + reporting("job"),
+    output:
+        "results/model_sizes.json",
+    log:
+        "results/logs/model_sizes.log",
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    params:
+        models=lookup("mnist/models", within=config),
+        schedule=lookup("mnist/schedule", within=config),
+        mnist_steps=lookup("mnist/sampling/num_steps", within=config),
+        stages=stage_steps(),
+        runs_deepfloyd=runs_deepfloyd(),
+    script:
+        "../scripts/model_sizes.py"
+
+
+rule report:
+    """results/report.html: a pure function of the figures, the configuration and the versions."""
+    input:
+        figures=report_figures(),
+        pictures=[path.removesuffix(".json") for path in report_figures()],
+        sizes="results/model_sizes.json",
+        page=report_resources(),
+        code=reporting("job", "figure", "animation", "page", "charts", "rulers", "numerals", "provenance"),
+    output:
+        report("results/report.html", caption="../resources/report/captions/report.rst", category="The report"),
+    log:
+        "results/logs/report.log",
+    conda:
+        "../envs/environment.yaml"
+    params:
+        config=report_config,
+        packages=["torch", "diffusers", "transformers", "torchmetrics", "numpy", "pillow", "snakemake"],
+    script:
+        "../scripts/report.py"

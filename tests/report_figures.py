@@ -59,6 +59,11 @@ def noised(picture, share, seed=0):
     return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
 
 
+def sheet(pictures):
+    """Pictures of one size in a row, as one picture."""
+    return Image.fromarray(np.concatenate([np.asarray(picture) for picture in pictures], axis=1))
+
+
 def panel(picture, label, seed=0, **entries):
     alt = entries.pop("alt", f"A drawing, {label}")
     return {"picture": picture, "label": label, "alt": alt, "provenance": {"seed": seed}} | entries
@@ -225,6 +230,27 @@ def write_figures(folder):
             }
         ],
     )
+    digits = [drawing(str(digit), 28, "white", "black") for digit in range(10)]
+    write(
+        "reverse",
+        "training",
+        "From noise to digits",
+        "Ten digits at once.",
+        [
+            {
+                "layout": "scrub",
+                "hero": True,
+                "panels": [
+                    panel(sheet(pictures), label, state=f"t = {t}")
+                    for t in range(280, -1, -40)
+                    for label, pictures in (
+                        ("xₜ", [noised(digit, (t / 300) ** 0.5, seed=t + k) for k, digit in enumerate(digits)]),
+                        ("x₀ estimate", [digit.filter(ImageFilter.GaussianBlur(t / 80)) for digit in digits]),
+                    )
+                ],
+            }
+        ],
+    )
     epochs = (1, 5, 10, 15, 20)
     write(
         "digits",
@@ -234,7 +260,6 @@ def write_figures(folder):
         [
             {
                 "layout": "scrub",
-                "hero": True,
                 "panels": [
                     panel(noised(drawing("5", 28, "white", "black"), 0.8 / epoch), "samples", state=f"epoch {epoch}")
                     for epoch in epochs

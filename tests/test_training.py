@@ -9,6 +9,7 @@ from diffusion.schedule import NoiseSchedule
 from diffusion.training import (
     Muon,
     Trainer,
+    average_weights,
     diffusion_loss,
     drop_classes,
     ema_decay,
@@ -210,6 +211,17 @@ def test_state_dict_is_a_copy():
     list(run.train_epoch(*images(8), 8))
     assert all(torch.equal(before[name], kept[name]) for name in before)
     assert not torch.equal(before["network.output.1.weight"], run.state_dict()["network.output.1.weight"])
+
+
+def test_average_weights_are_those_of_the_moving_average():
+    run = trainer()
+    list(run.train_epoch(*images(24), 8))
+    network = CS180UNet(SCHEDULE, class_conditioned=True, width=8).eval()
+    network.load_state_dict(average_weights(run.state_dict()))
+    x, y = images(3)
+    with torch.no_grad():
+        assert torch.equal(network.predict(x, 50, y), run.average.module.eval().predict(x, 50, y))
+        assert not torch.equal(network.predict(x, 50, y), run.network.eval().predict(x, 50, y))
 
 
 def test_another_network_is_refused():

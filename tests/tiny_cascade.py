@@ -13,7 +13,9 @@ import torch
 from diffusers import DDPMScheduler, IFPipeline, IFSuperResolutionPipeline, UNet2DConditionModel
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
-WORDS = "a red blue green handwritten one two three four five six seven eight nine on yellow background high quality photo"
+WORDS = (
+    "a red blue green handwritten one two three four five six seven eight nine on yellow background high quality photo"
+)
 WIDTH = 32  # of the embeddings
 
 

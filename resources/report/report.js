@@ -94,6 +94,7 @@ function makeCompare(compare) {
     stage.setPointerCapture(event.pointerId);
     drag(event);
   });
+  stage.addEventListener("dragstart", (event) => event.preventDefault());
   stage.addEventListener("pointermove", (event) => { if (stage.hasPointerCapture(event.pointerId)) drag(event); });
   [first, second].forEach((panel) => panel.querySelector("figcaption").append(infoButton(panel)));
   slider.addEventListener("input", show);
@@ -111,7 +112,7 @@ function makeScrub(scrub) {
   scrub.classList.add("live");
   scrub.querySelectorAll(".state-panels").forEach((panels) => {
     const picture = panels.querySelector(".picture");
-    panels.classList.toggle("wide", panels.children.length === 1 && picture.getAttribute("width") > 300);
+    panels.classList.toggle("wide", picture.getAttribute("width") > 1.6 * picture.getAttribute("height"));
   });
   const show = (index) => {
     states.forEach((state, number) => state.classList.toggle("current", number === index));
@@ -148,7 +149,8 @@ function makeOpenable(group) {
     return button;
   });
   if (!group.classList.contains("tiles")) return;
-  const columns = () => buttons.filter((button) => button.offsetTop === buttons[0].offsetTop).length;
+  const top = (button) => button.getBoundingClientRect().top;
+  const columns = () => buttons.filter((button) => top(button) === top(buttons[0])).length;
   buttons.forEach((button, index) => {
     button.tabIndex = index === 0 ? 0 : -1;
     button.addEventListener("keydown", (event) => {

@@ -7,7 +7,7 @@ predicts, thresholding) is read from the configs in the folder.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -16,13 +16,12 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor, nn
-from transformers import T5EncoderModel, T5Tokenizer
 
 from diffusion.prompts import normalise
 from diffusion.sampling import dynamic_threshold, randn
 from diffusion.schedule import NoiseSchedule
 
-SCHEDULES: dict[str, Callable[[dict], NoiseSchedule]] = {
+BETA_SCHEDULES: dict[str, Callable[[dict], NoiseSchedule]] = {
     "squaredcos_cap_v2": lambda config: NoiseSchedule.cosine(config["num_train_timesteps"]),
     "linear": lambda config: NoiseSchedule.linear(
         config["num_train_timesteps"], config["beta_start"], config["beta_end"]
@@ -52,8 +51,8 @@ def find_model(model: str | Path, revision: str | None) -> Path:
 class TextEncoder:
     """T5 with its tokenizer. A prompt always becomes `max_length` tokens, padding included, as IF was trained."""
 
-    tokenizer: T5Tokenizer
-    model: T5EncoderModel
+    tokenizer: Callable
+    model: nn.Module
     max_length: int
 
     def count_tokens(self, prompt: str) -> int:
@@ -70,73 +69,72 @@ class TextEncoder:
 
 
 def load_text_encoder(
-    folder: Path,
-    max_length: int = 77,
-    variant: str | None = None,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
+    folder: Path, max_length: int, variant: str | None, dtype: torch.dtype, device: torch.device
 ) -> TextEncoder:
-    """The text encoder of a cascade's folder; `variant` as in `model.fp16.safetensors`."""
-    options = {"local_files_only": True, "use_safetensors": True}
+    """The text encoder in a cascade's folder: tokenizer/ and text_encoder/ (`variant` as in model.fp16.safetensors)."""
+    # Imported here: it takes seconds, and the stages do without.
+    from transformers import T5EncoderModel, T5Tokenizer
+
     tokenizer = T5Tokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True)
-    model = T5EncoderModel.from_pretrained(folder, subfolder="text_encoder", variant=variant, dtype=dtype, **options)
+    model = T5EncoderModel.from_pretrained(
+        folder, subfolder="text_encoder", variant=variant, dtype=dtype, local_files_only=True, use_safetensors=True
+    )
     return TextEncoder(tokenizer, model.to(device).eval(), max_length)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Stage I or II of a cascade: a network to sample from, and what its configs say about sampling."""
-
-    network: Callable[[Tensor, int, Tensor], tuple[Tensor, Tensor | None]]
-    schedule: NoiseSchedule
-    size: int  # pixels on a side
-    threshold: Callable[[Tensor], Tensor] | None  # of the estimates of x_0
-    learned_variance: bool
-    device: torch.device
-    noising: NoiseSchedule | None = None  # stage II: of the picture that it enlarges
-
-    def companion(self, low: Tensor, noise_level: int, generators: Sequence[torch.Generator]) -> Tensor:
-        """What stage II sees beside x_t: the pictures `low` (N, 3, h, w) enlarged and noised to `noise_level`."""
-        enlarged = F.interpolate(low.to(self.device), (self.size, self.size), mode="bilinear", align_corners=True)
-        return self.noising.q_sample(enlarged, noise_level, randn(low.shape[1:2] + enlarged.shape[2:], generators))
 
 
 @dataclass(frozen=True)
 class Network:
     """A UNet of diffusers as the core sees one: (x, t, cond) -> the noise, and the raw variance channels if it has any.
 
-    The network computes in its own dtype; what goes in and comes out is float32, because the steps between divide by
+    It computes in its own dtype; what goes in and comes out is float32, because the steps between divide by
     sqrt(abar_t), which at t = 990 multiplies an error by 71.
     """
 
-    unet: nn.Module
+    load: Callable[[], nn.Module]
     schedule: NoiseSchedule
-    prediction_type: str
-    learned_variance: bool
-    noise_level: int | None = None  # stage II: how noisy the companion is
+    channels: int  # of a picture
+    prediction_type: str  # one of PREDICTION_TYPES
+    noise_level: int | None = None  # stage II: how noisy its companion is
+
+    @cached_property
+    def unet(self) -> nn.Module:
+        """Loaded when first needed: a bad picture is found before gigabytes are read, and some tasks need no network."""
+        return self.load()
 
     @torch.no_grad()
     def __call__(self, x: Tensor, t: int, cond: Tensor) -> tuple[Tensor, Tensor | None]:
-        labels = None
-        if self.noise_level is not None:
-            labels = torch.full((len(x),), self.noise_level, device=x.device)
+        level = None if self.noise_level is None else torch.full((len(x),), self.noise_level, device=x.device)
         dtype = self.unet.dtype
-        output = self.unet(x.to(dtype), t, cond.to(x.device, dtype), class_labels=labels, return_dict=False)[0].float()
-        channels = 3
-        prediction, v = output[:, :channels], output[:, channels:] if self.learned_variance else None
+        output = self.unet(x.to(dtype), t, cond.to(x.device, dtype), class_labels=level, return_dict=False)[0].float()
+        prediction, v = output[:, : self.channels], output[:, self.channels :]
         if self.prediction_type == "v_prediction":
-            prediction = self.schedule.noise_from_velocity(x[:, :channels], t, prediction)
-        return prediction, v
+            prediction = self.schedule.noise_from_velocity(x[:, : self.channels], t, prediction)
+        return prediction, v if v.shape[1] else None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Stage I or II of a cascade: a network to sample from, and what the configs beside it say about sampling."""
+
+    network: Callable[[Tensor, int, Tensor], tuple[Tensor, Tensor | None]]
+    schedule: NoiseSchedule
+    channels: int
+    size: int  # pixels on a side
+    threshold: Callable[[Tensor], Tensor] | None  # for the estimates of x_0
+    learned_variance: bool
+    device: torch.device
+    noising: NoiseSchedule | None = None  # stage II: of the picture that it enlarges
+
+    def companion(self, low: Tensor, noise_level: int, generators: Sequence[torch.Generator]) -> Tensor:
+        """What stage II sees beside x_t: the pictures `low` (N, C, h, w) enlarged, and noised to `noise_level`."""
+        enlarged = F.interpolate(low.to(self.device), (self.size, self.size), mode="bilinear", align_corners=True)
+        return self.noising.q_sample(enlarged, noise_level, randn(enlarged.shape[1:], generators, self.device))
 
 
 def load_stage(
-    folder: Path,
-    noise_level: int | None = None,
-    variant: str | None = None,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
+    folder: Path, noise_level: int | None, variant: str | None, dtype: torch.dtype, device: torch.device
 ) -> Stage:
-    """A stage from its folder: unet/ and scheduler/, and for stage II (which has a noise_level) the
+    """A stage from its folder: unet/ and scheduler/, and, for stage II (which has a noise_level),
     image_noising_scheduler/.
 
     Raises:
@@ -144,19 +142,32 @@ def load_stage(
     """
     config = _scheduler_config(folder, "scheduler")
     if config["prediction_type"] not in PREDICTION_TYPES:
-        raise ValueError(f"{folder}: prediction_type is {config['prediction_type']}, not one of {PREDICTION_TYPES}")
+        raise ValueError(f"{folder}: prediction_type {config['prediction_type']} is none of {PREDICTION_TYPES}")
     schedule = _noise_schedule(folder, config)
     noising = None
     if noise_level is not None:
         noising = _noise_schedule(folder, _scheduler_config(folder, "image_noising_scheduler"))
-    unet = UNet2DConditionModel.from_pretrained(
-        folder, subfolder="unet", variant=variant, torch_dtype=dtype, local_files_only=True, use_safetensors=True
-    )
-    unet.to(device).eval().requires_grad_(False)
+
+    unet_config = UNet2DConditionModel.load_config(folder, subfolder="unet", local_files_only=True)
     learned_variance = config["variance_type"] in ("learned", "learned_range")
-    network = Network(unet, schedule, config["prediction_type"], learned_variance, noise_level)
-    threshold = _threshold(config)
-    return Stage(network, schedule, unet.config.sample_size, threshold, learned_variance, unet.device, noising)
+    channels = unet_config["in_channels"] // (1 if noise_level is None else 2)
+
+    def load():
+        unet = UNet2DConditionModel.from_pretrained(
+            folder, subfolder="unet", variant=variant, dtype=dtype, local_files_only=True, use_safetensors=True
+        )
+        return unet.to(device).eval().requires_grad_(False)
+
+    return Stage(
+        network=Network(load, schedule, channels, config["prediction_type"], noise_level),
+        schedule=schedule,
+        channels=channels,
+        size=unet_config["sample_size"],
+        threshold=_threshold(config),
+        learned_variance=learned_variance,
+        device=device,
+        noising=noising,
+    )
 
 
 def sample_size(folder: Path) -> int:
@@ -172,23 +183,22 @@ def pick_device(name: str) -> torch.device:
 
 
 def _scheduler_config(folder, name):
-    """A scheduler's config with diffusers' defaults for what it leaves out."""
+    """A scheduler's config, with diffusers' defaults for what it leaves out."""
     return dict(DDPMScheduler.from_pretrained(folder, subfolder=name, local_files_only=True).config)
 
 
 def _noise_schedule(folder, config):
     if config["trained_betas"] is not None:
         return NoiseSchedule(torch.tensor(config["trained_betas"]))
-    if config["beta_schedule"] not in SCHEDULES:
-        raise ValueError(f"{folder}: beta_schedule is {config['beta_schedule']}, not one of {tuple(SCHEDULES)}")
-    return SCHEDULES[config["beta_schedule"]](config)
+    if config["beta_schedule"] not in BETA_SCHEDULES:
+        raise ValueError(f"{folder}: beta_schedule {config['beta_schedule']} is none of {tuple(BETA_SCHEDULES)}")
+    return BETA_SCHEDULES[config["beta_schedule"]](config)
 
 
 def _threshold(config):
     if config["thresholding"]:
-        return partial(
-            dynamic_threshold, ratio=config["dynamic_thresholding_ratio"], sample_max_value=config["sample_max_value"]
-        )
+        ratio, maximum = config["dynamic_thresholding_ratio"], config["sample_max_value"]
+        return partial(dynamic_threshold, ratio=ratio, sample_max_value=maximum)
     if config["clip_sample"]:
         return partial(torch.clamp, min=-config["clip_sample_range"], max=config["clip_sample_range"])
     return None

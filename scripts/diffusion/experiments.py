@@ -1,8 +1,8 @@
 """The tasks of an experiment, each a few lines on top of the one reverse loop.
 
-An experiment is a whole figure. Its samples are the product of its axes (prompts, guidance scales, start timesteps,
-seeds); they go through the network as one batch. A task's function makes stage I's pictures or, given the small
-pictures `low`, stage II's. SDEdit: https://arxiv.org/abs/2108.01073; inpainting: https://arxiv.org/abs/2201.09865.
+An experiment is a whole figure. Its samples are the product of its axes (prompts, guidance scales, timesteps, seeds);
+they go through the network as one batch. A task's function makes stage I's pictures or, given the small ones in `low`,
+stage II's.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,44 +14,46 @@ import torch
 from torch import Tensor
 
 from diffusion.cascade import Stage
-from diffusion.filters import frequency_bands, gaussian_blur
+from diffusion.filters import frequency_bands
 from diffusion.guidance import Branch, predict_noise
 from diffusion.images import MASKS, load_image, load_mask, make_mask
 from diffusion.prompts import normalise
 from diffusion.sampling import STEPS, State, denoise, randn, spaced_timesteps, timestep_pairs
-from diffusion.similarity import psnr, ssim
+from diffusion.similarity import best_blur, psnr, ssim
 from diffusion.views import make_view
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """A stage, with how to sample from it."""
+    """A stage, and how to sample from it."""
 
     stage: Stage
     embeds: dict[str, Tensor]  # of each normalised prompt: (L, D)
     grid: int  # stage I's pixels on a side, also where `stage` is stage II
-    sampler: str  # a name of sampling.STEPS
+    sampler: str  # see sampling.STEPS
     steps: int
     spacing: str  # see sampling.spaced_timesteps
-    variance: str  # "learned", "small" or "large", of the sampler "ddpm"
+    variance: str  # of the sampler "ddpm": "learned", "small" or "large"
     thresholding: bool
     guidance_scale: float
+    noise_level: int | None = None  # stage II: of the picture that it enlarges
     max_batch: int | None = None
-    noise_level: int | None = None  # of stage II's companion
-    progress: Callable[..., Iterable] = lambda steps, description, total: steps
+    progress: Callable[..., Iterable] = lambda states, description, total: states
 
-    def cond(self, prompts: Sequence[str]) -> Tensor:
-        """(N, L, D) of N prompts."""
+    def cond(self, samples: Sequence[dict], prompt: str | None = None) -> Tensor:
+        """(N, L, D): the embedding of `prompt` for all N samples, or of each sample's own prompt."""
+        prompts = [sample["prompt"] if prompt is None else prompt for sample in samples]
         return torch.stack([self.embeds[normalise(prompt)] for prompt in prompts])
 
     def image(self, path: str) -> Tensor:
         """The picture `path` at this stage's size: (1, 3, size, size)."""
         return torch.from_numpy(load_image(path, self.stage.size))[None].to(self.stage.device)
 
-    def noise(self, samples: Sequence[dict]) -> tuple[Tensor, list[torch.Generator]]:
-        """Each sample's first draw (N, 3, size, size), and the generators to go on with."""
+    def first_noise(self, samples: Sequence[dict]) -> tuple[Tensor, list[torch.Generator]]:
+        """Each sample's first draw (N, 3, size, size), and the generators for those that follow."""
         generators = [torch.Generator().manual_seed(sample["seed"]) for sample in samples]
-        return randn((3, self.stage.size, self.stage.size), generators, self.stage.device), generators
+        size = self.stage.size
+        return randn((self.stage.channels, size, size), generators, self.stage.device), generators
 
     def walk(
         self,
@@ -62,16 +64,16 @@ class Sampler:
         start: int | None = None,
         unknown: Tensor | None = None,
     ) -> Iterator[State]:
-        """The states of the reverse loop for these samples.
+        """The states of the reverse loop.
 
         Args:
-            samples: N of them, each with its "seed", and with a "guidance_scale" where it has one of its own.
-            low: (N, 3, h, w), the pictures that stage II enlarges.
-            image, start: begin with `image` (1, 3, H, W) noised to the timestep `start`, instead of with pure noise.
-            image, unknown: after each step put `image`, noised as far, back where `unknown` (H, W) is False.
+            samples: N of them, each with its "seed", and in stage I with a "guidance_scale" where it has its own.
+            low: (N, 3, h, w), the pictures for stage II to enlarge.
+            image, start: go on from `image` (1, 3, H, W) noised to the timestep `start`, instead of from pure noise.
+            image, unknown: after each step put `image`, noised as much, back where `unknown` (H, W) is False.
         """
         stage = self.stage
-        x_t, generators = self.noise(samples)
+        x_t, generators = self.first_noise(samples)
         timesteps = spaced_timesteps(self.spacing, stage.schedule.num_train_timesteps, self.steps)
         if start is not None:
             x_t = stage.schedule.q_sample(image, start, x_t)
@@ -80,13 +82,13 @@ class Sampler:
             predict_noise,
             stage.network,
             branches=branches,
-            guidance_scale=self._guidance(samples, low),
-            unconditional=self.cond([""] * len(samples)),
+            guidance_scale=self._guidance_scale(samples, low),
+            unconditional=self.cond(samples, ""),
             companion=None if low is None else stage.companion(low, self.noise_level, generators),
             max_batch=self.max_batch,
         )
 
-        def keep_known(x, t):
+        def put_back(x, t):
             known = image if t < 0 else stage.schedule.q_sample(image, t, randn(x.shape[1:], generators, x.device))
             return torch.where(unknown, x, known)
 
@@ -97,113 +99,102 @@ class Sampler:
             timestep_pairs(timesteps),
             self._step(),
             generators,
-            stage.threshold if self.thresholding else None,
-            None if unknown is None else keep_known,
+            threshold=stage.threshold if self.thresholding else None,
+            constraint=None if unknown is None else put_back,
         )
         return self.progress(states, f"{len(samples)} samples", len(timesteps))
 
-    def _guidance(self, samples, low):
-        """One number where all samples have the same; in stage II always the stage's own."""
-        scales = [self.guidance_scale if low is not None else s.get("guidance_scale", self.guidance_scale) for s in samples]
+    def _guidance_scale(self, samples, low):
+        """A number where all samples have the same. The scales that an experiment compares are stage I's."""
+        if low is not None:
+            return self.guidance_scale
+        scales = [sample.get("guidance_scale", self.guidance_scale) for sample in samples]
         return scales[0] if len(set(scales)) == 1 else torch.tensor(scales)
 
     def _step(self):
         if self.sampler != "ddpm":
             return STEPS[self.sampler]
         if self.variance == "learned" and not self.stage.learned_variance:
-            raise ValueError("variance is learned, but this network predicts none; use small or large")
+            raise ValueError("this network predicts no variance: variance must be small or large, not learned")
         return partial(STEPS["ddpm"], variance=self.variance)
 
 
-# --- tasks: (sampler, samples, low, entries of the experiment) -> tensors, x_0 (N, 3, size, size) among them ---
+# Tasks: (sampler, samples, low, entries of the experiment) -> tensors; the pictures are x_0 (N, 3, size, size).
 
 
 def forward_process(sampler: Sampler, samples: list[dict], low: None, image: str) -> dict[str, Tensor]:
-    """The picture noised to each sample's timestep: x_t. No network is asked."""
-    x_0 = sampler.image(image)
-    noise, _ = sampler.noise(samples)
-    schedule = sampler.stage.schedule
-    t = torch.tensor([sample["timestep"] for sample in samples])
+    """The picture (as x_0) and its x_t at each sample's timestep. No network is asked."""
+    x_0, (noise, _) = sampler.image(image), sampler.first_noise(samples)
+    t, schedule = torch.tensor([sample["timestep"] for sample in samples]), sampler.stage.schedule
     return {"x_0": x_0, "x_t": schedule.q_sample(x_0, t, noise), "alpha_bar": schedule.alpha_bar(t).float()}
 
 
 def denoising(
     sampler: Sampler, samples: list[dict], low: None, image: str, prompt: str, keep_every: int
 ) -> dict[str, Tensor]:
-    """Noise the picture, and denoise it in four ways: blurred, blurred in proportion (x_t / sqrt(abar_t)), in one step
-    of the network, in all its steps. Each with its PSNR (N,) and SSIM (N,) against the picture. Also every k-th state of
-    the first sample on its longest way."""
-    original = sampler.image(image)
-    noise, _ = sampler.noise(samples)
-    schedule = sampler.stage.schedule
-    t = torch.tensor([sample["timestep"] for sample in samples])
+    """Noise a picture, and denoise it in four ways, each with its PSNR and SSIM (N,) against the picture: blur, blur in
+    proportion (of x_t / sqrt(abar_t)), one step, all steps. Also every k-th state of the first sample on its longest way.
+    """
+    original, (noise, _) = sampler.image(image), sampler.first_noise(samples)
+    t, schedule = torch.tensor([sample["timestep"] for sample in samples]), sampler.stage.schedule
     x_t = schedule.q_sample(original, t, noise)
     ways = {"noisy": x_t, "one_step": torch.empty_like(x_t), "x_0": torch.empty_like(x_t)}
     ways["blur"], sigma_blur = best_blur(x_t, original)
-    ways["fair_blur"], sigma_fair = best_blur(x_t / schedule.alpha_bar(t).sqrt().view(-1, 1, 1, 1).to(x_t), original)
-    for start in sorted({sample["timestep"] for sample in samples}):
-        rows = [i for i, sample in enumerate(samples) if sample["timestep"] == start]
-        group = [samples[i] for i in rows]
-        branch = Branch(sampler.cond([prompt] * len(group)))
+    signal = schedule.alpha_bar(t).sqrt().view(-1, 1, 1, 1).to(x_t)
+    ways["fair_blur"], sigma_fair_blur = best_blur(x_t / signal, original)
+    for start, rows, group in _groups(samples, "timestep"):
+        branch = Branch(sampler.cond(group, prompt))
         states = list(sampler.walk(group, [branch], image=original, start=start))
-        ways["one_step"][rows], ways["x_0"][rows] = states[0].x_0, states[-1].x_t  # the loop's first estimate is it
-    kept = [i for i in range(len(states)) if i % keep_every == 0 or i == len(states) - 1]
-    scores = {f"psnr_{way}": psnr(x, original) for way, x in ways.items()}
-    scores |= {f"ssim_{way}": ssim(x, original) for way, x in ways.items()}
-    return ways | scores | {
-        "original": original,
-        "sigma_blur": sigma_blur,
-        "sigma_fair_blur": sigma_fair,
-        "states": torch.stack([states[i].x_t[0] for i in kept]),
-        "estimates": torch.stack([states[i].x_0[0] for i in kept]),
-        "timesteps": torch.tensor([states[i].t for i in kept]),
-    }
-
-
-def best_blur(x: Tensor, original: Tensor) -> tuple[Tensor, Tensor]:
-    """Each picture blurred with the Gaussian that brings it nearest to the original, and that Gaussian's sigma (N,):
-    the best that blurring can do, as it would need to know the original."""
-    sigmas = torch.arange(1, 33) / 64 * original.shape[-1] / 4  # up to an eighth of the picture
-    blurred = torch.stack([x, *(gaussian_blur(x, sigma.item()) for sigma in sigmas)])  # (S, N, 3, H, W)
-    best = torch.stack([psnr(candidate, original) for candidate in blurred]).argmax(0)
-    return blurred[best, torch.arange(len(x))], torch.cat([torch.zeros(1), sigmas])[best.cpu()]
+        ways["one_step"][rows] = states[0].x_0  # the loop's first estimate
+        ways["x_0"][rows] = states[-1].x_t
+    kept = sorted({*range(0, len(states), keep_every), len(states) - 1})
+    return (
+        ways
+        | {f"psnr_{way}": psnr(x, original) for way, x in ways.items()}
+        | {f"ssim_{way}": ssim(x, original) for way, x in ways.items()}
+        | {"original": original, "sigma_blur": sigma_blur, "sigma_fair_blur": sigma_fair_blur}
+        | {
+            "states": torch.stack([states[i].x_t[0] for i in kept]),
+            "estimates": torch.stack([states[i].x_0[0] for i in kept]),
+            "timesteps": torch.tensor([states[i].t for i in kept]),
+        }
+    )
 
 
 def text_to_image(sampler: Sampler, samples: list[dict], low: Tensor | None) -> dict[str, Tensor]:
     """From pure noise to a picture of the prompt."""
-    return {"x_0": last(sampler.walk(samples, prompt_branch(sampler, samples), low))}
+    return {"x_0": _last(sampler.walk(samples, [Branch(sampler.cond(samples))], low))}
 
 
 def image_to_image(sampler: Sampler, samples: list[dict], low: Tensor | None, image: str) -> dict[str, Tensor]:
-    """SDEdit: the picture noised to each sample's start timestep, and denoised from there."""
+    """The picture noised to each sample's start timestep, and denoised from there (SDEdit,
+    https://arxiv.org/abs/2108.01073)."""
     if low is not None:
         return text_to_image(sampler, samples, low)
     original = sampler.image(image)
     x_0 = torch.empty(len(samples), *original.shape[1:], device=original.device)
-    for start in sorted({sample["start"] for sample in samples}):
-        rows = [i for i, sample in enumerate(samples) if sample["start"] == start]
-        group = [samples[i] for i in rows]
-        x_0[rows] = last(sampler.walk(group, prompt_branch(sampler, group), image=original, start=start))
+    for start, rows, group in _groups(samples, "start"):
+        x_0[rows] = _last(sampler.walk(group, [Branch(sampler.cond(group))], image=original, start=start))
     return {"x_0": x_0, "original": original}
 
 
 def inpainting(sampler: Sampler, samples: list[dict], low: Tensor | None, image: str, mask: str) -> dict[str, Tensor]:
-    """Pure noise becomes a picture where the mask is; elsewhere the known picture is put back after each step."""
-    original = sampler.image(image)
-    size = sampler.stage.size
+    """Noise becomes a picture where the mask is; elsewhere the known picture is put back after each step (the
+    assignment's way, after RePaint, https://arxiv.org/abs/2201.09865)."""
+    original, size = sampler.image(image), sampler.stage.size
     unknown = torch.from_numpy(make_mask(mask, size) if mask in MASKS else load_mask(mask, size)).to(original.device)
-    states = sampler.walk(samples, prompt_branch(sampler, samples), low, image=original, unknown=unknown)
-    return {"x_0": last(states), "original": original, "mask": unknown}
+    states = sampler.walk(samples, [Branch(sampler.cond(samples))], low, image=original, unknown=unknown)
+    return {"x_0": _last(states), "original": original, "mask": unknown}
 
 
 def visual_anagram(sampler: Sampler, samples: list[dict], low: Tensor | None, views: list[dict]) -> dict[str, Tensor]:
     """One picture that shows each prompt under its view: the mean of what the views ask for."""
+    mean = partial(torch.mul, other=1 / len(views))
     branches = [
-        Branch(sampler.cond([view["prompt"]] * len(samples)), make_view(view["view"], sampler.grid, view["seed"]), mean)
+        Branch(sampler.cond(samples, view["prompt"]), make_view(view["view"], sampler.grid, view["seed"]), mean)
         for view in views
-        for mean in [lambda x: x / len(views)]
     ]
-    return {"x_0": last(sampler.walk(samples, branches, low))}
+    return {"x_0": _last(sampler.walk(samples, branches, low))}
 
 
 def hybrid_image(
@@ -214,41 +205,67 @@ def hybrid_image(
     sigmas: list[float],
     kernel_size: int | None,
 ) -> dict[str, Tensor]:
-    """One picture whose coarse structure shows the first prompt and whose fine structure shows the last."""
+    """One picture whose coarse structure shows the first prompt, and whose finest the last. sigmas and kernel_size are
+    in stage I's pixels."""
     factor = sampler.stage.size // sampler.grid
-    kernel_size = None if kernel_size is None else (kernel_size - 1) * factor + 1
-    bands = frequency_bands([sigma * factor for sigma in sigmas], kernel_size)
-    branches = [
-        Branch(sampler.cond([prompt] * len(samples)), part=band) for prompt, band in zip(prompts, bands, strict=True)
-    ]
-    return {"x_0": last(sampler.walk(samples, branches, low))}
+    reach = None if kernel_size is None else (kernel_size - 1) * factor + 1
+    bands = frequency_bands([sigma * factor for sigma in sigmas], reach)
+    branches = [Branch(sampler.cond(samples, p), part=band) for p, band in zip(prompts, bands, strict=True)]
+    return {"x_0": _last(sampler.walk(samples, branches, low))}
 
 
 def upsample(sampler: Sampler, samples: list[dict], low: None, image: str) -> dict[str, Tensor]:
     """Stage II alone, on the picture made as small as stage I's."""
-    low = torch.from_numpy(load_image(image, sampler.grid))[None].expand(len(samples), -1, -1, -1)
-    return {"x_0": last(sampler.walk(samples, prompt_branch(sampler, samples), low)), "low": low[:1]}
+    low = torch.from_numpy(load_image(image, sampler.grid)).expand(len(samples), -1, -1, -1)
+    return text_to_image(sampler, samples, low) | {"low": low[:1]}
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task's function, which entries of an experiment span its samples (and what each is called there), and which
-    are given to the function."""
+    """A task's function, the entries of an experiment that span its samples (with what each is called there), and the
+    entries that go to the function."""
 
     run: Callable[..., dict[str, Tensor]]
     axes: dict[str, str]
     entries: tuple[str, ...] = ()
 
 
+SEEDS = {"seeds": "seed"}
 TASKS = {
-    "forward_process": Task(forward_process, {"timesteps": "timestep", "seeds": "seed"}, ("image",)),
-    "denoising": Task(denoising, {"timesteps": "timestep", "seeds": "seed"}, ("image", "prompt", "keep_every")),
-    "text_to_image": Task(
-        text_to_image, {"prompts": "prompt", "guidance_scales": "guidance_scale", "seeds": "seed"}
-    ),
-    "image_to_image": Task(image_to_image, {"starts": "start", "seeds": "seed"}, ("image",)),
-    "inpainting": Task(inpainting, {"seeds": "seed"}, ("image", "mask")),
-    "visual_anagram": Task(visual_anagram, {"seeds": "seed"}, ("views",)),
-    "hybrid_image": Task(hybrid_image, {"seeds": "seed"}, ("prompts", "sigmas", "kernel_size")),
-    "upsample": Task(upsample, {"seeds": "seed"}, ("image",)),
+    "forward_process": Task(forward_process, {"timesteps": "timestep"} | SEEDS, ("image",)),
+    "denoising": Task(denoising, {"timesteps": "timestep"} | SEEDS, ("image", "prompt", "keep_every")),
+    "text_to_image": Task(text_to_image, {"prompts": "prompt", "guidance_scales": "guidance_scale"} | SEEDS),
+    "image_to_image": Task(image_to_image, {"starts": "start"} | SEEDS, ("image",)),
+    "inpainting": Task(inpainting, SEEDS, ("image", "mask")),
+    "visual_anagram": Task(visual_anagram, SEEDS, ("views",)),
+    "hybrid_image": Task(hybrid_image, SEEDS, ("prompts", "sigmas", "kernel_size")),
+    "upsample": Task(upsample, SEEDS, ("image",)),
 }
+
+
+def make_samples(task: str, experiment: dict) -> list[dict]:
+    """What sets each sample of an experiment apart, the last axis changing fastest; the experiment's one prompt too."""
+    axes = {name: experiment[entry] for entry, name in TASKS[task].axes.items() if entry in experiment}
+    shared = {"prompt": experiment["prompt"]} if "prompt" in experiment else {}
+    return [shared | dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+
+
+def run(
+    task: str, experiment: dict, sampler: Sampler, samples: list[dict], low: Tensor | None = None
+) -> dict[str, Tensor]:
+    """The pictures of these samples, and what else belongs to them."""
+    return TASKS[task].run(sampler, samples, low, **{entry: experiment[entry] for entry in TASKS[task].entries})
+
+
+def _groups(samples, key) -> Iterator[tuple[int, list[int], list[dict]]]:
+    """Samples that share their `key`, lowest first: its value, where they stand, and they themselves."""
+    for value in sorted({sample[key] for sample in samples}):
+        rows = [i for i, sample in enumerate(samples) if sample[key] == value]
+        yield value, rows, [samples[i] for i in rows]
+
+
+def _last(states):
+    """The finished samples."""
+    for state in states:
+        x_t = state.x_t
+    return x_t

@@ -16,13 +16,13 @@ class NoiseSchedule:
     Every `t` below is an int, or an int64 tensor (N,) with one timestep per image; images are (N, C, H, W).
 
     Args:
-        betas: (T,), each in (0, 1]; kept in float64, because the cumulative product loses digits in float32.
+        betas: (T,), each in (0, 1); kept in float64, because the cumulative product loses digits in float32.
     """
 
     def __init__(self, betas: Tensor):
         betas = torch.as_tensor(betas, dtype=torch.float64)
-        if betas.ndim != 1 or not ((betas > 0) & (betas <= 1)).all():
-            raise ValueError("betas must be a vector of numbers in (0, 1]")
+        if betas.ndim != 1 or len(betas) == 0 or not ((betas > 0) & (betas < 1)).all():
+            raise ValueError("betas must be a vector of numbers in (0, 1)")
         self.betas = betas
         self.num_train_timesteps = len(betas)
         # The clean image comes last, so that index -1 finds it.

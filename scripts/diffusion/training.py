@@ -43,7 +43,8 @@ def stratified_timesteps(batch_size: int, num_train_timesteps: int, generator: t
 
 def drop_classes(labels: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Labels (N,) int64, a random share replaced by NO_CLASS: one network learns both halves of guidance."""
-    return labels.masked_fill(torch.rand(len(labels), generator=generator) < probability, NO_CLASS)
+    dropped = torch.rand(len(labels), generator=generator) < probability
+    return labels.masked_fill(dropped.to(labels.device), NO_CLASS)
 
 
 def epoch_indices(seed: int, epoch: int, images_per_epoch: int, dataset_size: int) -> Tensor:
@@ -186,7 +187,7 @@ class Trainer:
     def _train_step(self, x_0: Tensor, labels: Tensor) -> float:
         factor = learning_rate_factor(self.step, self.epoch, self.warm_up_steps, self.decay_per_epoch)
         t = stratified_timesteps(len(x_0), self.network.schedule.num_train_timesteps, self.generator)
-        noise = torch.randn(x_0.shape, generator=self.generator)
+        noise = torch.randn(x_0.shape, generator=self.generator).to(x_0.device)  # drawn on the CPU: one seed, one run
         labels = drop_classes(labels, self.class_dropout, self.generator)
         loss = diffusion_loss(self.network, x_0, labels, t, noise)
         loss.backward()

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from reporting.numerals import number_text, superscript
 
-WIDTH, HEIGHT = 440, 290  # user units; about the pixels of a phone, so that the letters stay legible there
+WIDTH, HEIGHT = 400, 275  # user units; about the pixels of a phone, so that the letters stay legible there
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 14, 46
 MARKERS = {  # a shape for each series, so that they differ without colour; centred on the origin
     0: "M-3.5,0a3.5,3.5 0 1,0 7,0a3.5,3.5 0 1,0 -7,0z",

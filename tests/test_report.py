@@ -1,0 +1,220 @@
+"""The report as a text: a pure function of its inputs, one file that asks for nothing, whatever stands in a prompt."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+from jinja2 import Environment, FileSystemLoader
+from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
+
+from reporting.charts import chart_svg, chart_table, ticks
+from reporting.figure import read_figure
+from reporting.numerals import exponent_text, factor_text, number_text, size_text
+from reporting.page import RESOURCES, SECTIONS, render_page
+from reporting.provenance import made_table
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("figures")
+    load_figures(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def figures(folder):
+    return [read_figure(path) for path in sorted(folder.glob("*/figure.json"))]
+
+
+@pytest.fixture(scope="module")
+def page(figures):
+    return render_page(figures, CONFIG, VERSIONS, COMPARISON)
+
+
+class Tags(HTMLParser):
+    """Every start tag of a page: [(tag, {attribute: value})]."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+
+def test_made_in_another_folder_it_is_equal_to_the_byte(folder, page, tmp_path):
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    again = [read_figure(path) for path in sorted((tmp_path / "elsewhere").glob("*/figure.json"))]
+    assert render_page(again, CONFIG, VERSIONS, COMPARISON) == page
+    assert str(folder) not in page
+
+
+def test_every_picture_is_in_the_page_once(figures, page):
+    stored = set()
+    for figure in figures:
+        for block in figure.blocks:
+            for panel in block["panels"]:
+                stored |= {figure.picture_bytes(panel[key]) for key in ("image", "image_after") if key in panel}
+    embedded = [base64.b64decode(data) for data in re.findall(r'"data:image/png;base64,([^"]+)"', page)]
+    assert len(embedded) == len(set(embedded))
+    assert set(embedded) == stored
+
+
+def test_every_panel_shows_its_picture_without_a_script(figures, page):
+    panels = sum(len(block["panels"]) for figure in figures for block in figure.blocks)
+    flips = sum(len(block["panels"]) for figure in figures for block in figure.blocks if block["layout"] == "flip")
+    hero = page[page.index('<header class="hero">') : page.index("</header>")].count('class="picture')
+    assert page.count('class="picture') == panels + flips + hero
+    assert hero == 7 + 7
+
+
+def test_what_a_prompt_says_stays_text(page):
+    assert HOSTILE not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    tags = Tags(page).tags
+    assert [tag for tag, _ in tags].count("script") == 1
+    assert not [name for _, attributes in tags for name in attributes if name.startswith("on") or name == "style"]
+
+
+def test_nothing_in_the_page_is_fetched_from_outside(page):
+    for tag, attributes in Tags(page).tags:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            if name in attributes:
+                assert attributes[name].startswith(("data:image/png;base64,", "#")), (tag, attributes[name][:80])
+    assert "@import" not in page and "url(" not in page
+
+
+def test_the_policy_allows_this_script_and_this_style_and_nothing_else(page):
+    policy = next(a["content"] for tag, a in Tags(page).tags if a.get("http-equiv") == "Content-Security-Policy")
+    allowed = dict(entry.strip().split(" ", 1) for entry in policy.split(";"))
+    for kind in ("script", "style"):
+        text = re.search(f"<{kind}>(.*?)</{kind}>", page, re.DOTALL)[1]
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert allowed[f"{kind}-src"] == f"'sha256-{digest}'"
+    assert allowed["default-src"] == "'none'" and allowed["img-src"] == "data:"
+
+
+def test_every_id_is_unique_and_every_reference_is_met(page):
+    tags = Tags(page).tags
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    named = [a["href"][1:] for _, a in tags if a.get("href", "").startswith("#")]
+    named += [part for _, a in tags for key in ("aria-labelledby", "data-made") for part in a.get(key, "").split()]
+    charts = {part for part in named if part.startswith("made-")} - set(ids)
+    assert set(named) - set(ids) == charts  # a chart has no picture, so nothing that made one
+    assert len(charts) == 3
+
+
+def test_sections_are_in_the_story_s_order_and_empty_ones_left_out(figures, page):
+    sections = re.findall(r'<section id="([^"]+)"', page)
+    known = ["forward_process", "denoising", "sampling", "guidance", "visual_anagram", "training"]
+    assert sections == [*known, "comparison", "made"]
+    alone = render_page(figures[:1], CONFIG, VERSIONS)
+    assert len(re.findall("<section ", alone)) == 2 and "comparison" not in re.findall(r'<section id="([^"]+)"', alone)
+
+
+def test_every_section_has_its_words(figures):
+    environment = Environment(loader=FileSystemLoader(RESOURCES), autoescape=True)
+    for key in SECTIONS:
+        words = environment.get_template(f"sections/{key}.html.j2").render()
+        assert words.count("<p>") >= 1
+        assert "&lt;m" not in words  # MathML that was escaped
+
+
+def test_success_is_counted_over_all_samples(page):
+    assert "20 of 24 succeeded" in page and "4 of 5 succeeded" in page
+
+
+def test_the_command_and_what_made_a_picture_stand_in_the_page(page):
+    assert "<code>snakemake --cores 1 results/miniature/guidance/figure.json</code>" in page
+    assert "<dt>revision</dt><dd>0123456789abcdef</dd>" in page
+
+
+def test_the_licence_of_deepfloyd_stands_only_beside_its_pictures(figures, folder, tmp_path):
+    assert "non-commercial research only" not in render_page(figures, CONFIG, VERSIONS)
+    shutil.copytree(folder / "forward", tmp_path / "forward")
+    path = tmp_path / "forward" / "figure.json"
+    document = json.loads(path.read_text())
+    document["provenance"]["model"] = "DeepFloyd/IF-I-XL-v1.0"
+    path.write_text(json.dumps(document))
+    assert "non-commercial research only" in render_page([read_figure(path)], CONFIG, VERSIONS)
+
+
+def test_two_figures_of_one_name_are_refused(figures):
+    with pytest.raises(ValueError, match="same id"):
+        render_page([figures[0], figures[0]], CONFIG, VERSIONS)
+
+
+def test_no_folder_of_this_machine_gets_into_the_page(figures):
+    page = render_page(figures, {"mnist": {"data": "/home/somebody/mnist"}, "files": ["/srv/a/b.png"]}, VERSIONS)
+    assert "somebody" not in page and "…/mnist" in page and "…/b.png" in page and "/srv" not in page
+
+
+def test_what_pictures_have_in_common_is_said_once(figures):
+    guidance = next(figure for figure in figures if figure.id == "guidance")
+    common, columns, rows = made_table(guidance, guidance.blocks[0])
+    assert ("sampler", "ddpm") in common and "command" not in dict(common)
+    assert columns == ["guidance scale", "seed"]
+    assert rows[0] == ["1", "0"] and len(rows) == 24
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "log", "expected"),
+    [
+        (0, 1, False, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0, 120000, False, [0, 25000, 50000, 75000, 100000]),
+        (-1, 1, False, [-1, -0.5, 0, 0.5, 1]),
+        (0.15, 1.1, True, [0.2, 0.5, 1]),
+        (1e-4, 10, True, [1e-4, 1e-3, 1e-2, 1e-1, 1, 10]),
+    ],
+)
+def test_ticks_are_round_numbers_within_the_axis(low, high, log, expected):
+    assert ticks(low, high, log) == pytest.approx(expected)
+
+
+def line(**entries):
+    axes = {"x": {"label": "epoch"}, "y": {"label": "loss", "unit": "nats", "min": 0, "max": 10}}
+    return {"kind": "line", **axes, "series": [{"name": "a", **entries}]}
+
+
+def test_a_curve_s_ends_lie_where_the_axes_say():
+    svg = chart_svg(line(x=[0, 10], y=[0, 10]), "words")
+    assert '<path class="line" d="M58.0,229.0L388.0,14.0"/>' in svg  # lower left to upper right corner
+    assert "loss (nats)" in svg and 'aria-label="words"' in svg
+
+
+def test_a_missing_point_interrupts_the_curve():
+    assert chart_svg(line(x=[0, 1, 2, 3, 4], y=[1, 2, None, 4, 5]), "words").count('class="line"') == 2
+
+
+def test_a_chart_of_one_point_is_drawn():
+    assert chart_svg(line(x=[3], y=[4]), "words").count('class="marker"') == 1
+
+
+def test_the_table_behind_a_chart_has_every_number():
+    chart = line(x=[1, 5], y=[0.5, 0.25], low=[0.4, 0.2], high=[0.6, 0.3])
+    chart["series"].append({"name": "b", "x": [5, 10], "y": [1234567, 0.00012]})
+    headings, rows = chart_table(chart)
+    assert headings == ["epoch", "a", "b"]
+    assert rows == [
+        ["1", "0.5 (0.4 – 0.6)", ""],
+        ["5", "0.25 (0.2 – 0.3)", "1\u202f234\u202f567"],
+        ["10", "", "1.20 × 10⁻⁴"],
+    ]
+
+
+def test_names_in_a_chart_are_escaped():
+    chart = line(x=[1, 2], y=[1, 2])
+    chart["series"][0]["name"] = chart["y"]["label"] = HOSTILE
+    assert "<script" not in chart_svg(chart, HOSTILE)
+
+
+def test_numbers_are_written_as_one_reads_them():
+    assert [number_text(value) for value in (None, -2, 0.98765, 0)] == ["–", "−2", "0.9877", "0"]
+    assert [size_text(value) for value in (388_000, 4_304_695_110, 12)] == ["388 thousand", "4.3 billion", "12"]
+    assert (factor_text(11107), factor_text(2.296), exponent_text(11107)) == ("11\u202f000", "2.3", "4.0")

@@ -1,0 +1,274 @@
+"""The report in a real browser: headless Chromium, driven by Playwright. Without one the tests are skipped, but not in CI."""
+
+import os
+import shutil
+
+import pytest
+from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
+
+from reporting.page import render_page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# No sandbox, so that it starts as root in a container; nothing that would use the network by itself.
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+try:
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import expect, sync_playwright
+except ImportError:
+    CHROMIUM = None
+
+if CHROMIUM is None:
+    if os.environ.get("CI"):
+        raise RuntimeError(
+            "CI must test the report in a browser: install chromium, playwright and axe-playwright-python"
+        )
+    pytest.skip("needs chromium, playwright and axe-playwright-python", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    path = folder / "report.html"
+    path.write_text(render_page(load_figures(folder), CONFIG, VERSIONS, COMPARISON), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, report):
+    """A function that opens the report; at the end of the test the page must have complained of nothing and asked for nothing."""
+    contexts, complaints = [], []
+
+    def visit(width=1280, height=900, **options):
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+
+        def requested(request):
+            if not request.url.startswith(("data:", report.as_uri())):
+                complaints.append(request.url)
+
+        page.on("request", requested)
+        page.goto(report.as_uri())
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def transform_of(panel):
+    return panel.locator(".before").evaluate("face => getComputedStyle(face).transform + getComputedStyle(face).filter")
+
+
+def test_every_picture_decodes_and_the_prompt_is_text(visit):
+    page = visit()
+    broken = page.evaluate(
+        """async () => {
+            const sources = [...document.images].map((image) => image.src)
+              .concat([...document.querySelectorAll("svg image")].map((image) => image.getAttribute("href")));
+            const decoded = await Promise.all(sources.map(async (source) => {
+              const image = new Image();
+              image.src = source;
+              try { await image.decode(); return image.naturalWidth > 0; } catch { return false; }
+            }));
+            return [decoded.length, decoded.filter((ok) => !ok).length];
+        }"""
+    )
+    assert broken[0] > 80 and broken[1] == 0
+    assert page.get_by_text(HOSTILE).count() > 3
+
+
+def test_what_stands_in_several_places_is_drawn_there(visit):
+    page = visit()
+    page.emulate_media(reduced_motion="reduce")
+    shot = page.locator("#figure-six_nine .frame").first.screenshot()
+    colours = page.evaluate(
+        """async (bytes) => {
+            const image = await createImageBitmap(new Blob([new Uint8Array(bytes)], {type: "image/png"}));
+            const canvas = new OffscreenCanvas(image.width, image.height);
+            const context = canvas.getContext("2d");
+            context.drawImage(image, 0, 0);
+            const data = context.getImageData(0, 0, image.width, image.height).data;
+            let gold = 0, blue = 0;
+            for (let i = 0; i < data.length; i += 4) {
+              if (data[i] > 240 && data[i + 1] > 200 && data[i + 2] < 40) gold += 1;
+              if (data[i] < 40 && data[i + 1] < 40 && data[i + 2] > 100) blue += 1;
+            }
+            return [gold / (data.length / 4), blue / (data.length / 4)];
+        }""",
+        list(shot),
+    )
+    assert colours[0] > 0.05 and colours[1] > 0.5
+
+
+def test_an_anagram_turns_on_click_on_hover_and_by_keyboard(visit):
+    page = visit(reduced_motion="reduce")
+    panel = page.locator("#figure-six_nine .flip").first
+    button = panel.locator("button.frame")
+    button.scroll_into_view_if_needed()
+    page.mouse.move(0, 0)
+    upright = transform_of(panel)
+    expect(panel.get_by_text("a golden six")).to_be_visible()
+    expect(panel.get_by_text("a golden nine")).to_be_hidden()
+
+    button.hover()
+    turned = transform_of(panel)
+    assert turned != upright
+    expect(panel.get_by_text("a golden nine")).to_be_visible()
+    page.mouse.move(0, 0)
+    assert transform_of(panel) == upright
+
+    button.click()
+    page.mouse.move(0, 0)
+    assert transform_of(panel) == turned
+    expect(button).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("status")).to_contain_text("a golden nine")
+
+    button.focus()
+    page.keyboard.press("Enter")
+    assert transform_of(panel) == upright
+    page.keyboard.press("Space")
+    assert transform_of(panel) == turned
+
+
+def test_each_view_turns_in_its_own_way_and_all_at_once(visit):
+    page = visit(reduced_motion="reduce")
+    panels = page.locator("#figure-six_nine .flip").all()
+    page.get_by_role("button", name="Turn all").click()
+    page.mouse.move(0, 0)
+    looks = [transform_of(panel) for panel in panels[:5]]
+    assert len(set(looks)) == 5
+    expect(panels[5].locator(".after")).to_have_css("opacity", "1")
+    page.get_by_role("button", name="Turn all back").click()
+    page.mouse.move(0, 0)
+    assert len({transform_of(panel) for panel in panels}) == 1
+    expect(panels[5].locator(".after")).to_have_css("opacity", "0")
+
+
+def test_the_slider_between_two_pictures_follows_keys_and_pointer(visit):
+    page = visit()
+    compare = page.locator(".compare")
+    slider = compare.get_by_role("slider")
+    clip = compare.locator(".panel").nth(1).locator(".frame")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert clip.evaluate("frame => frame.style.clipPath") == "inset(0px 0px 0px 51%)"
+    expect(slider).to_have_attribute("aria-valuetext", "51 % one step, 49 % many steps")
+    compare.scroll_into_view_if_needed()
+    box = compare.locator(".compare-stage").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 40, steps=4)
+    page.mouse.up()
+    assert slider.input_value() == "25"
+    assert clip.evaluate("frame => frame.style.clipPath") == "inset(0px 0px 0px 25%)"
+
+
+def test_the_slider_through_time_shows_one_state_and_names_it(visit):
+    page = visit()
+    scrub = page.locator("#figure-denoising .scrub")
+    slider = scrub.get_by_role("slider")
+    expect(scrub.locator("li:visible")).to_have_count(1)
+    expect(scrub.locator("output")).to_have_text("t = 60")
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(scrub.locator("output")).to_have_text("t = 690")
+    expect(slider).to_have_attribute("aria-valuetext", "t = 690")
+    page.keyboard.press("ArrowRight")
+    expect(scrub.locator("output")).to_have_text("t = 600")
+    expect(scrub.locator("li:visible .picture")).to_have_count(2)
+    scrub.get_by_role("button", name="Play").click()
+    expect(scrub.locator("output")).to_have_text("t = 60", timeout=6000)
+    expect(scrub.get_by_role("button", name="Play")).to_be_visible()
+
+
+def test_a_picture_opens_with_what_made_it(visit):
+    page = visit()
+    buttons = page.locator("#figure-guidance .tiles button")
+    buttons.first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    expect(buttons.nth(9)).to_be_focused()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("guidance 3, seed 1")
+    for entry in ("seed: 1", "guidance scale: 3", "sampler: ddpm", "model: resources/miniature"):
+        key, value = entry.split(": ")
+        row = dialog.locator("dl div").filter(has=page.locator("dt", has_text=key))
+        expect(row.locator("dd").first).to_have_text(value)
+    expect(dialog.locator("code")).to_have_text("snakemake --cores 1 results/miniature/guidance/figure.json")
+    expect(dialog.locator(".picture")).to_have_css("image-rendering", "pixelated")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(buttons.nth(9)).to_be_focused()
+
+
+def test_the_command_can_be_copied(visit):
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    page.locator("#figure-guidance .made summary").click()
+    page.locator("#figure-guidance .copy").click()
+    expect(page.locator("#figure-guidance .copy")).to_have_text("Copied")
+    assert (
+        page.evaluate("navigator.clipboard.readText()") == "snakemake --cores 1 results/miniature/guidance/figure.json"
+    )
+
+
+def test_without_a_script_every_picture_is_visible(visit):
+    page = visit(java_script_enabled=False)
+    for picture in page.locator("main .picture").all():
+        expect(picture).to_be_visible()
+    expect(page.locator("#figure-six_nine .flip").first.get_by_text("a golden nine")).to_be_visible()
+    expect(page.locator(".control:visible")).to_have_count(0)
+
+
+def test_nothing_is_wider_than_the_screen(visit):
+    for width in (360, 800, 1400):
+        page = visit(width)
+        page.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_on_paper_nothing_is_folded(visit):
+    page = visit()
+    page.emulate_media(media="print")
+    assert page.locator("#figure-denoising .scrub .picture:visible").count() == 16
+    expect(page.locator("#figure-six_nine .flip").first.get_by_text("a golden nine")).to_be_visible()
+    expect(page.locator("input:visible")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_no_serious_barrier(visit, scheme, width):
+    page = visit(width, color_scheme=scheme, reduced_motion="reduce")
+    page.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
+    barriers = Axe().run(page).response["violations"]
+    page.locator("#figure-guidance .tiles button").first.click()
+    barriers += Axe().run(page).response["violations"]
+    serious = [barrier for barrier in barriers if barrier["impact"] in ("serious", "critical")]
+    assert not serious, [(b["id"], b["nodes"][0]["html"][:200], b["nodes"][0]["failureSummary"]) for b in serious]
+
+
+def test_it_opens_in_under_a_second(visit):
+    page = visit()
+    ready = page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
+    assert 0 < ready < 1000

@@ -1,0 +1,184 @@
+"""The reverse loop against diffusers' schedulers, step for step."""
+
+from functools import partial
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler
+
+from diffusion.sampling import (
+    ddim_step,
+    ddpm_step,
+    denoise,
+    dynamic_threshold,
+    randn,
+    spaced_timesteps,
+    timestep_pairs,
+)
+from diffusion.schedule import SCHEDULES, NoiseSchedule
+
+T = 1000
+SHAPE = (3, 8, 8)
+SCHEDULE = NoiseSchedule.cosine(T)
+VARIANCES = {"small": "fixed_small", "large": "fixed_large", "learned": "learned_range"}
+
+
+def generators(n=2, seed=180):
+    return [torch.Generator().manual_seed(seed + i) for i in range(n)]
+
+
+def network(x_t, t):
+    """Something that depends on all it is given, and is roughly noise."""
+    return torch.tanh(x_t + t / T).flip(3) + 0.8 * x_t, torch.sin(5 * x_t)
+
+
+def theirs(scheduler, num_steps, learned=False):
+    """diffusers' loop, with the draws that our loop makes."""
+    scheduler.set_timesteps(num_steps)
+    generator = generators()
+    x_t = randn(SHAPE, generator)
+    for t in scheduler.timesteps:
+        noise, v = network(x_t, int(t))
+        output = torch.cat([noise, v], 1) if learned else noise
+        x_t = scheduler.step(output, t, x_t, generator=generator).prev_sample
+    return x_t
+
+
+def ours(spacing, num_steps, step, threshold):
+    generator = generators()
+    pairs = timestep_pairs(spaced_timesteps(spacing, T, num_steps))
+    *_, last = denoise(SCHEDULE, network, randn(SHAPE, generator), pairs, step, generator, threshold)
+    return last.x_t
+
+
+@pytest.mark.parametrize("sample_max_value", [1.0, 1.5])
+@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("spacing", ["leading", "linspace"])
+def test_ddpm_equals_diffusers(spacing, variance, sample_max_value):
+    scheduler = DDPMScheduler(
+        T,
+        beta_schedule="squaredcos_cap_v2",
+        variance_type=VARIANCES[variance],
+        timestep_spacing=spacing,
+        thresholding=True,
+        dynamic_thresholding_ratio=0.95,
+        sample_max_value=sample_max_value,
+        clip_sample=False,
+    )
+    expected = theirs(scheduler, 30, learned=variance == "learned")
+    threshold = partial(dynamic_threshold, ratio=0.95, sample_max_value=sample_max_value)
+    actual = ours(spacing, 30, partial(ddpm_step, variance=variance), threshold)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=2e-4)
+
+
+def test_ddim_equals_diffusers():
+    # On other spacings diffusers' DDIM counts t' down by T // num_steps, not to the next timestep of its own list.
+    scheduler = DDIMScheduler(T, beta_schedule="squaredcos_cap_v2", timestep_spacing="leading", clip_sample=True)
+    actual = ours("leading", 25, ddim_step, dynamic_threshold)
+    torch.testing.assert_close(actual, theirs(scheduler, 25), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+@pytest.mark.parametrize("num_steps", [1, 2, 30, 33, 1000])
+def test_timesteps_equal_diffusers(spacing, num_steps):
+    if (spacing, num_steps) == ("linspace", 1):
+        assert spaced_timesteps(spacing, T, 1) == [0]
+        return
+    scheduler = DDPMScheduler(T, timestep_spacing=spacing)
+    scheduler.set_timesteps(num_steps)
+    assert spaced_timesteps(spacing, T, num_steps) == scheduler.timesteps.tolist()
+
+
+def test_the_assignments_stride():
+    assert spaced_timesteps("stride", 1000, 33) == list(range(990, -1, -30))
+    pairs = timestep_pairs(spaced_timesteps("stride", 1000, 33))
+    assert pairs[0] == (990, 960)
+    assert pairs[-1] == (0, -1)
+
+
+@pytest.mark.parametrize("num_steps", [0, -3, 1001])
+def test_impossible_numbers_of_steps_are_refused(num_steps):
+    with pytest.raises(ValueError, match="between 1 and 1000"):
+        spaced_timesteps("leading", 1000, num_steps)
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="known: stride, leading, trailing, linspace"):
+        spaced_timesteps("cubic", 1000, 30)
+    with pytest.raises(ValueError, match="known: learned, small, large"):
+        ours("leading", 30, partial(ddpm_step, variance="tiny"), None)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("step", [ddim_step, ddpm_step])
+def test_a_network_that_knows_the_noise_gets_the_image_back(name, step):
+    schedule = SCHEDULES[name](300)
+    x_0 = torch.rand(2, 1, 4, 4, dtype=torch.float64) * 2 - 1
+
+    def oracle(x_t, t):
+        abar = schedule.alpha_bar(t)
+        return (x_t - abar.sqrt() * x_0) / (1 - abar).sqrt(), None
+
+    pairs = timestep_pairs(spaced_timesteps("trailing", 300, 10))
+    *_, last = denoise(schedule, oracle, torch.randn(2, 1, 4, 4).double(), pairs, step, generators())
+    assert last.t == -1
+    torch.testing.assert_close(last.x_t, x_0, rtol=0, atol=1e-9)
+
+
+def test_ddpm_samples_a_gaussian_exactly():
+    """With the true score of N(mu, s^2), ancestral sampling over all timesteps ends in that distribution."""
+    mu, s, n = 0.4, 0.5, 4000
+
+    def exact(x_t, t):
+        abar = SCHEDULE.alpha_bar(t)
+        variance = abar * s**2 + 1 - abar
+        return (1 - abar).sqrt() * (x_t - abar.sqrt() * mu) / variance, None
+
+    generator = [torch.Generator().manual_seed(1)]
+    x_T = torch.randn(1, 1, 1, n, generator=generator[0])
+    pairs = timestep_pairs(spaced_timesteps("leading", T, 250))
+    *_, last = denoise(SCHEDULE, exact, x_T, pairs, partial(ddpm_step, variance="large"), generator)
+    assert float(last.x_t.mean()) == pytest.approx(mu, abs=0.03)
+    assert float(last.x_t.std()) == pytest.approx(s, abs=0.03)
+
+
+def test_states_lead_from_first_to_last_timestep():
+    pairs = [(800, 400), (400, 0), (0, -1)]
+    states = list(denoise(SCHEDULE, network, torch.zeros(2, *SHAPE), pairs, ddim_step, generators()))
+    assert [s.t for s in states] == [400, 0, -1]
+    assert all(s.x_t.shape == s.x_0.shape == (2, *SHAPE) for s in states)
+
+
+def test_the_constraint_has_the_last_word_of_each_step():
+    seen = []
+
+    def constraint(x, t_prev):
+        seen.append(t_prev)
+        return torch.full_like(x, 0.25)
+
+    pairs = [(800, 400), (400, -1)]
+    *_, last = denoise(SCHEDULE, network, torch.zeros(2, *SHAPE), pairs, ddim_step, generators(), constraint=constraint)
+    assert seen == [400, -1]
+    assert (last.x_t == 0.25).all()
+
+
+def test_gradients_are_off_inside_and_untouched_outside():
+    def predict(x_t, t):
+        assert not torch.is_grad_enabled()
+        return x_t, None
+
+    for _ in denoise(SCHEDULE, predict, torch.zeros(1, *SHAPE), [(9, 5), (5, -1)], ddim_step, generators(1)):
+        assert torch.is_grad_enabled()
+
+
+def test_a_sample_does_not_depend_on_its_neighbours():
+    together = randn(SHAPE, generators(4))
+    assert torch.equal(together[2], randn(SHAPE, generators(1, seed=182))[0])
+
+
+def test_dynamic_threshold_works_per_image():
+    x = torch.stack([torch.linspace(-3, 3, 192), torch.linspace(-0.5, 0.5, 192)]).view(2, *SHAPE)
+    out = dynamic_threshold(x, ratio=0.95, sample_max_value=1.5)
+    assert out.abs().max() == 1
+    torch.testing.assert_close(out[1], x[1])  # an image inside [-1, 1] stays as it is
+    torch.testing.assert_close(out[0], x[0].clamp(-1.5, 1.5) / 1.5)

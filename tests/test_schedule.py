@@ -1,0 +1,109 @@
+"""NoiseSchedule against diffusers' schedulers and against the formulas written out."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler
+
+from diffusion.schedule import SCHEDULES, NoiseSchedule
+
+T = 1000
+DIFFUSERS_NAMES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
+
+
+@pytest.fixture(params=SCHEDULES)
+def pair(request):
+    """Our schedule, and diffusers' of the same betas."""
+    return SCHEDULES[request.param](T), DDPMScheduler(T, beta_schedule=DIFFUSERS_NAMES[request.param])
+
+
+def images(seed, n=3):
+    return torch.randn(n, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def test_alpha_bar_equals_diffusers(pair):
+    ours, theirs = pair
+    # diffusers' is a float32 product: 1.3e-5 off, relatively, at the last timestep
+    torch.testing.assert_close(ours.alpha_bar(torch.arange(T)).float(), theirs.alphas_cumprod, rtol=2e-5, atol=1e-6)
+
+
+def test_alpha_bar_of_the_clean_image_is_one(pair):
+    assert pair[0].alpha_bar(-1) == 1
+    assert pair[0].alpha_bar(torch.tensor([-1, 0]))[0] == 1
+
+
+def test_q_sample_equals_diffusers(pair):
+    ours, theirs = pair
+    x_0, noise, t = images(0), images(1), torch.tensor([0, 500, 999])
+    torch.testing.assert_close(ours.q_sample(x_0, t, noise), theirs.add_noise(x_0, noise, t), rtol=0, atol=1e-5)
+
+
+def test_q_sample_of_one_timestep_equals_that_of_each(pair):
+    schedule, x_0, noise = pair[0], images(0), images(1)
+    torch.testing.assert_close(
+        schedule.q_sample(x_0, 300, noise), schedule.q_sample(x_0, torch.tensor([300] * 3), noise), rtol=1e-6, atol=1e-7
+    )
+
+
+def test_q_sample_has_the_mean_and_variance_of_the_formula(pair):
+    schedule = pair[0]
+    x_0 = torch.full((20000, 1, 1, 1), 0.7, dtype=torch.float64)
+    noise = torch.randn(x_0.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for t in (0, 250, 750, 999):
+        x_t, abar = schedule.q_sample(x_0, t, noise), schedule.alpha_bar(t)
+        assert abs(x_t.mean() - abar.sqrt() * 0.7) < 4 * ((1 - abar) / 20000).sqrt() + 1e-12
+        assert abs(x_t.var() / (1 - abar) - 1) < 0.05
+
+
+@pytest.mark.parametrize("t", [0, 1, 400, 998])
+def test_noise_velocity_and_x_start_tell_the_same(pair, t):
+    schedule, x_0, noise = pair[0], images(0).double(), images(1).double()
+    x_t = schedule.q_sample(x_0, t, noise)
+    v = schedule.velocity(x_0, t, noise)
+    torch.testing.assert_close(schedule.predict_x_start(x_t, t, noise), x_0, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(schedule.noise_from_velocity(x_t, t, v), noise, rtol=1e-12, atol=1e-12)
+
+
+def test_velocity_equals_diffusers(pair):
+    ours, theirs = pair
+    x_0, noise, t = images(0), images(1), torch.tensor([0, 500, 999])
+    torch.testing.assert_close(ours.velocity(x_0, t, noise), theirs.get_velocity(x_0, noise, t), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("t", "t_prev"), [(990, 960), (500, 499), (30, 0), (0, -1), (999, -1)])
+def test_q_posterior_is_the_formula_written_out(pair, t, t_prev):
+    schedule, x_0, x_t = pair[0], images(0).double(), images(1).double()
+    abar, abar_prev = float(schedule.alpha_bar(t)), float(schedule.alpha_bar(t_prev))
+    a = abar / abar_prev
+    mean, variance = schedule.q_posterior(x_0, x_t, t, t_prev)
+    expected = abar_prev**0.5 * (1 - a) / (1 - abar) * x_0 + a**0.5 * (1 - abar_prev) / (1 - abar) * x_t
+    torch.testing.assert_close(mean, expected, rtol=1e-12, atol=1e-12)
+    assert float(variance) == pytest.approx((1 - a) * (1 - abar_prev) / (1 - abar), rel=1e-12, abs=1e-15)
+
+
+def test_q_posterior_is_bayes_rule():
+    """q(x_prev | x_t, x_0) is proportional to q(x_t | x_prev) q(x_prev | x_0): two normals multiplied."""
+    schedule, t, t_prev, x_0, x_t = NoiseSchedule.cosine(T), 600, 570, 0.3, -1.1
+    abar, abar_prev = float(schedule.alpha_bar(t)), float(schedule.alpha_bar(t_prev))
+    a = abar / abar_prev
+    precision = a / (1 - a) + 1 / (1 - abar_prev)
+    mean = (a**0.5 * x_t / (1 - a) + abar_prev**0.5 * x_0 / (1 - abar_prev)) / precision
+    ours = schedule.q_posterior(torch.tensor(x_0).double(), torch.tensor(x_t).double(), t, t_prev)
+    assert float(ours[0]) == pytest.approx(mean, rel=1e-6)
+    assert float(ours[1]) == pytest.approx(1 / precision, rel=1e-12)
+
+
+def test_x_start_equals_diffusers_where_there_is_signal(pair):
+    ours, ddpm = pair
+    theirs = DDIMScheduler(T, beta_schedule=ddpm.config.beta_schedule, clip_sample=False)
+    theirs.set_timesteps(T)
+    for t in (0, 300, 800):
+        assert ours.alpha_bar(t) > 1e-3
+        x_t, noise = images(0), images(1)
+        expected = theirs.step(noise, t, x_t).pred_original_sample
+        torch.testing.assert_close(ours.predict_x_start(x_t, t, noise), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("betas", [[], [0.1, 0.0], [0.5, 1.2], [[0.1]], [float("nan")]])
+def test_impossible_betas_are_refused(betas):
+    with pytest.raises(ValueError, match="betas"):
+        NoiseSchedule(torch.tensor(betas))
