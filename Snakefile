@@ -1,7 +1,7 @@
 """Fun with Diffusion Models: DeepFloyd IF and a small MNIST U-Net through one diffusion core.
 
-    snakemake --cores 1 all        everything, ending in results/report.html
-    snakemake -n                   what would be done
+snakemake --cores 1 all        everything, ending in results/report.html
+snakemake -n                   what would be done
 """
 
 from snakemake.utils import min_version
@@ -17,12 +17,10 @@ include: "rules/mnist.smk"
 include: "rules/report.smk"
 
 
-
 localrules:
     all,
     download_mnist,
     report,
-
 
 
 rule all:

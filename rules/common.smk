@@ -11,7 +11,6 @@ BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "scripts"))
 from reporting.schema import check
 
-
 # --- configuration: refused in one sentence, before any work ---
 
 

@@ -19,12 +19,12 @@ rule download_mnist:
         MNIST_FILES,
     log:
         "results/logs/download_mnist.log",
-    params:
-        sources=lookup("mnist/sources", within=config),
-        data=lookup("mnist/data", within=config, default=None),
     retries: 2
     conda:
         "../envs/environment.yaml"
+    params:
+        sources=lookup("mnist/sources", within=config),
+        data=lookup("mnist/data", within=config, default=None),
     script:
         "../scripts/download_mnist.py"
 
@@ -40,14 +40,14 @@ rule train_classifier:
         scores="results/mnist/classifier/scores.json",
     log:
         "results/logs/train_classifier.log",
+    benchmark:
+        "results/benchmarks/train_classifier.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
     params:
         epochs=lookup("mnist/classifier_epochs", within=config),
         seed=lookup("mnist/seed", within=config),
-    benchmark:
-        "results/benchmarks/train_classifier.tsv"
-    threads: 1
-    conda:
-        "../envs/environment.yaml"
     script:
         "../scripts/train_classifier.py"
 
@@ -63,6 +63,11 @@ rule train_epoch:
         losses="results/mnist/{model}/epoch_{epoch}/losses.csv",
     log:
         "results/logs/train_epoch/{model}_{epoch}.log",
+    benchmark:
+        "results/benchmarks/train_epoch/{model}_{epoch}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
     params:
         # Not how many epochs there will be: a finished chain can be made longer.
         model=lookup("mnist/models/{model}", within=config),
@@ -70,11 +75,6 @@ rule train_epoch:
         training=lookup("mnist/training", within=config),
         images_per_epoch=lookup("mnist/images_per_epoch", within=config),
         seed=lookup("mnist/seed", within=config),
-    benchmark:
-        "results/benchmarks/train_epoch/{model}_{epoch}.tsv"
-    threads: 1
-    conda:
-        "../envs/environment.yaml"
     script:
         "../scripts/train_epoch.py"
 
@@ -89,9 +89,18 @@ rule sample_epoch:
     output:
         samples="results/mnist/{model}/epoch_{epoch}/samples.safetensors",
         showcase="results/mnist/{model}/epoch_{epoch}/showcase.safetensors",
-        grid="results/mnist/{model}/epoch_{epoch}/samples.png",
+        grid=report(
+            "results/mnist/{model}/epoch_{epoch}/samples.png",
+            caption="../resources/report/captions/samples.rst",
+            category="MNIST",
+        ),
     log:
         "results/logs/sample_epoch/{model}_{epoch}.log",
+    benchmark:
+        "results/benchmarks/sample_epoch/{model}_{epoch}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
     params:
         model=lookup("mnist/models/{model}", within=config),
         schedule=lookup("mnist/schedule", within=config),
@@ -102,11 +111,6 @@ rule sample_epoch:
         guidance_scale=lookup("mnist/sampling/guidance_scale", within=config),
         num_images=lookup("mnist/sampling/num_images", within=config),
         seed=lookup("mnist/seed", within=config),
-    benchmark:
-        "results/benchmarks/sample_epoch/{model}_{epoch}.tsv"
-    threads: 1
-    conda:
-        "../envs/environment.yaml"
     script:
         "../scripts/sample_epoch.py"
 
@@ -124,9 +128,9 @@ rule score_epoch:
         "results/mnist/{model}/epoch_{epoch}/scores.json",
     log:
         "results/logs/score_epoch/{model}_{epoch}.log",
-    threads: 1
     conda:
         "../envs/environment.yaml"
+    threads: 1
     script:
         "../scripts/score_epoch.py"
 
@@ -138,8 +142,16 @@ rule model_tables:
         scores=of_sampled_epochs("scores.json"),
         code=reporting("job"),
     output:
-        losses="results/mnist/{model}/losses.csv",
-        scores="results/mnist/{model}/scores.csv",
+        losses=report(
+            "results/mnist/{model}/losses.csv",
+            caption="../resources/report/captions/losses.rst",
+            category="MNIST",
+        ),
+        scores=report(
+            "results/mnist/{model}/scores.csv",
+            caption="../resources/report/captions/scores.rst",
+            category="MNIST",
+        ),
     log:
         "results/logs/model_tables/{model}.log",
     conda:
@@ -163,11 +175,11 @@ rule model_figures:
         denoising_pictures=directory("results/mnist/{model}/denoising/figure"),
     log:
         "results/logs/model_figures/{model}.log",
+    conda:
+        "../envs/environment.yaml"
     params:
         model=lookup("mnist/models/{model}", within=config),
         images_per_epoch=lookup("mnist/images_per_epoch", within=config),
-    conda:
-        "../envs/environment.yaml"
     script:
         "../scripts/model_figures.py"
 
@@ -184,10 +196,10 @@ rule mnist_curves:
         pictures=directory("results/mnist/curves/figure"),
     log:
         "results/logs/mnist_curves.log",
-    params:
-        models=list(MNIST["models"]),
     conda:
         "../envs/environment.yaml"
+    params:
+        models=list(MNIST["models"]),
     script:
         "../scripts/mnist_curves.py"
 
@@ -202,10 +214,10 @@ rule mnist_schedules:
         pictures=directory("results/mnist/schedules/figure"),
     log:
         "results/logs/mnist_schedules.log",
+    conda:
+        "../envs/environment.yaml"
     params:
         schedule=lookup("mnist/schedule", within=config),
         seed=lookup("mnist/seed", within=config),
-    conda:
-        "../envs/environment.yaml"
     script:
         "../scripts/mnist_schedules.py"

@@ -41,20 +41,20 @@ write_figure(
     id="mnist_schedules",
     title="The forward process on a digit",
     caption="The same digit and the same noise under two schedules. The linear one stops early: at its last timestep "
-    f"x_t still holds {float(curves['linear'][-1]):.2f} of the digit (the cosine schedule: {float(curves['cosine'][-1]):.1e}), "
+    f"xₜ still holds {float(curves['linear'][-1]):.2f} of the digit (the cosine schedule: {float(curves['cosine'][-1]):.1e}), "
     "while sampling starts from noise that holds nothing, a mismatch that training never saw. "
     f"The models here are trained with the {schedule['name']} schedule.",
-    task="training",
+    task="forward_process",
     blocks=[
         {"layout": "grid", "columns": 6, "panels": panels},
         {
             "layout": "chart",
-            "title": "Signal left in x_t",
+            "title": "Signal left in xₜ",
             "panels": [],
             "chart": {
                 "kind": "line",
                 "x": {"label": "timestep t", "min": 0},
-                "y": {"label": "share of the digit in x_t", "min": 0, "max": 1},
+                "y": {"label": "share of the digit in xₜ", "min": 0, "max": 1},
                 "series": [
                     {"name": name, "x": list(range(0, T, max(1, T // 100))), "y": curve[:: max(1, T // 100)].tolist()}
                     for name, curve in curves.items()

@@ -88,17 +88,18 @@ write_figure(
     Path(snakemake.output.reverse_process).parent,
     id=f"{model}_reverse_process",
     title=f"From noise to digits, {name} model",
-    caption="Above, x_t: what the loop holds after each step. Below, the estimate of the finished digits that the step was "
-    "based on: first a blur of all that might come, then sharper and sharper.",
+    caption="Above, what the loop holds after each step. Below, the estimate of the finished digits that the step was based "
+    "on: first a blur of all that might come, then sharper and sharper.",
     task="training",
     blocks=[
         {
             "layout": "scrub",
+            "hero": conditioned,
             "panels": [
                 {
-                    "picture": sheet(np.concatenate([last["x_t"][i], last["x_0"][i]]), 10),
-                    "label": "x_t above, estimated x_0 below",
-                    "alt": f"Ten digits on their way from noise, at t = {last['timesteps'][i]}, and the estimates of the finished ones.",
+                    "picture": sheet(last[kind][i], 10),
+                    "label": label,
+                    "alt": f"{what}, after the step to t = {last['timesteps'][i]}.",
                     "state": f"t = {last['timesteps'][i]}" if last["timesteps"][i] >= 0 else "finished",
                     "provenance": {
                         **drawn,
@@ -108,6 +109,14 @@ write_figure(
                     },
                 }
                 for i in shown
+                for kind, label, what in (
+                    ("x_t", "xₜ: what the loop holds", "Ten digits on their way from noise"),
+                    (
+                        "x_0",
+                        "x₀: the estimate of the finished digits",
+                        "The network's estimate of the ten finished digits",
+                    ),
+                )
             ],
         }
     ],

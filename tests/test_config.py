@@ -5,9 +5,9 @@ import math
 
 import pytest
 import yaml
-from test_rules import PROJECT
 
 from reporting.schema import check
+from test_rules import PROJECT
 
 SCHEMA = yaml.safe_load((PROJECT / "rules" / "config.schema.yaml").read_text())
 CONFIG = yaml.safe_load((PROJECT / "config.yaml").read_text())

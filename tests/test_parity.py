@@ -3,10 +3,10 @@
 import pytest
 import torch
 from diffusers import IFImg2ImgPipeline, IFPipeline, IFSuperResolutionPipeline
-from tiny_cascade import make_cascade
 
 from diffusion.cascade import load_stage, load_text_encoder
 from diffusion.experiments import Sampler, image_to_image, text_to_image
+from tiny_cascade import make_cascade
 
 STEPS = 30
 SEEDS = [180, 7, 3]

@@ -4,8 +4,8 @@ import os
 import shutil
 
 import pytest
-from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
 
+from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
 from reporting.page import render_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -32,7 +32,7 @@ def network(x_t, t):
     return torch.tanh(x_t + t / T).flip(3) + 0.8 * x_t, torch.sin(5 * x_t)
 
 
-def theirs(scheduler, num_steps, learned=False):
+def theirs(scheduler, num_steps, learned=False, **step_options):
     """diffusers' loop, with the draws that our loop makes."""
     scheduler.set_timesteps(num_steps)
     generator = generators()
@@ -40,7 +40,7 @@ def theirs(scheduler, num_steps, learned=False):
     for t in scheduler.timesteps:
         noise, v = network(x_t, int(t))
         output = torch.cat([noise, v], 1) if learned else noise
-        x_t = scheduler.step(output, t, x_t, generator=generator).prev_sample
+        x_t = scheduler.step(output, t, x_t, generator=generator, **step_options).prev_sample
     return x_t
 
 
@@ -75,7 +75,7 @@ def test_ddim_equals_diffusers():
     # On other spacings diffusers' DDIM counts t' down by T // num_steps, not to the next timestep of its own list.
     scheduler = DDIMScheduler(T, beta_schedule="squaredcos_cap_v2", timestep_spacing="leading", clip_sample=True)
     actual = ours("leading", 25, ddim_step, dynamic_threshold)
-    torch.testing.assert_close(actual, theirs(scheduler, 25), rtol=0, atol=2e-4)
+    torch.testing.assert_close(actual, theirs(scheduler, 25, use_clipped_model_output=True), rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])

@@ -60,6 +60,7 @@ def test_noise_velocity_and_x_start_tell_the_same(pair, t):
     x_t = schedule.q_sample(x_0, t, noise)
     v = schedule.velocity(x_0, t, noise)
     torch.testing.assert_close(schedule.predict_x_start(x_t, t, noise), x_0, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(schedule.noise_from_x_start(x_t, t, x_0), noise, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(schedule.noise_from_velocity(x_t, t, v), noise, rtol=1e-12, atol=1e-12)
 
 

@@ -58,9 +58,7 @@ def _all_prompts() -> tuple[list[Prompt], Tensor]:
         for digit, foreground, background in torch.cartesian_prod(*map(torch.arange, index.shape[1:])).tolist():
             if foreground == background or (on_black and background != BLACK):
                 continue
-            text = template.format(
-                digit=DIGITS[digit], foreground=COLOURS[foreground], background=COLOURS[background]
-            )
+            text = template.format(digit=DIGITS[digit], foreground=COLOURS[foreground], background=COLOURS[background])
             named = Prompt(
                 text,
                 digit if "{digit}" in template else UNNAMED,

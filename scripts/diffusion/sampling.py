@@ -51,7 +51,7 @@ def denoise(
             x_0 = schedule.predict_x_start(x_t, t, noise)
             if threshold is not None:
                 x_0 = threshold(x_0)
-            x_t = step(schedule, t, t_prev, x_t, x_0, noise, v, draw)
+            x_t = step(schedule, t, t_prev, x_t, x_0, v, draw)
             if constraint is not None:
                 x_t = constraint(x_t, t_prev)
         yield State(t_prev, x_t, x_0)
@@ -63,7 +63,6 @@ def ddpm_step(
     t_prev: int,
     x_t: Tensor,
     x_0: Tensor,
-    noise: Tensor,
     v: Tensor | None,
     draw: Callable[[], Tensor],
     variance: str = "small",
@@ -92,13 +91,13 @@ def ddim_step(
     t_prev: int,
     x_t: Tensor,
     x_0: Tensor,
-    noise: Tensor,
     v: Tensor | None,
     draw: Callable[[], Tensor],
 ) -> Tensor:
-    """The deterministic step (eta = 0): the same noise in the same x_0, at a lower level. As in diffusers, the noise
-    is the network's also where x_0 was thresholded."""
-    return schedule.q_sample(x_0, t_prev, noise)
+    """The deterministic step (eta = 0): the same image and the same noise, at a lower level. The noise is what x_t holds
+    beside x_0, as in guided-diffusion: where x_0 was thresholded, the network's own would no longer fit it, and on MNIST
+    with guidance that costs a quarter of the digits."""
+    return schedule.q_sample(x_0, t_prev, schedule.noise_from_x_start(x_t, t, x_0))
 
 
 STEPS = {"ddpm": ddpm_step, "ddim": ddim_step}

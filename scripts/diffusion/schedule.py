@@ -59,6 +59,11 @@ class NoiseSchedule:
         signal, sigma = self._signal_and_noise(t, x_t)
         return (x_t - sigma * noise) / signal
 
+    def noise_from_x_start(self, x_t: Tensor, t: int | Tensor, x_0: Tensor) -> Tensor:
+        """The noise in x_t, given its x_0: q_sample solved for the noise. Not for t = -1, where there is none."""
+        signal, sigma = self._signal_and_noise(t, x_t)
+        return (x_t - signal * x_0) / sigma
+
     def velocity(self, x_0: Tensor, t: int | Tensor, noise: Tensor) -> Tensor:
         """v = sqrt(abar_t) noise - sqrt(1 - abar_t) x_0 (Salimans and Ho 2022, https://arxiv.org/abs/2202.00512)."""
         signal, sigma = self._signal_and_noise(t, x_0)

@@ -21,7 +21,8 @@ from reporting.rulers import interval_svg, ruler_svg
 
 RESOURCES = Path(__file__).parents[2] / "resources" / "report"
 LARGEST_PIXELATED = 128  # pixels: a picture whose short side is no longer is enlarged without smoothing
-HERO_STATES = 7  # pictures in a strip at the head of the page
+HERO_STATES = 7  # pictures in a strip at the head of the page; of wide pictures, which stand under each other, fewer
+HERO_STATES_WIDE = 5
 
 # In the order of the story; each has its words in resources/report/sections/<key>.html.j2.
 SECTIONS = {  # key: (title in plain words, the field's term)
@@ -115,7 +116,8 @@ def hero_strips(figures):
         for block in figure.blocks:
             if block["layout"] == "scrub" and block.get("hero"):
                 first = [group[0] for _, group in states(block["panels"])]
-                count = min(HERO_STATES, len(first))
+                wide = first[0]["width"] > 3 * first[0]["height"]
+                count = min(HERO_STATES_WIDE if wide else HERO_STATES, len(first))
                 chosen = [first[round(k * (len(first) - 1) / max(1, count - 1))] for k in range(count)]
                 strips.append((figure, chosen))
     return strips[:2]

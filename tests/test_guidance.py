@@ -1,0 +1,111 @@
+import pytest
+import torch
+
+from diffusion.filters import frequency_bands
+from diffusion.guidance import Branch, predict_noise
+from diffusion.views import make_view
+
+N, SIZE = 3, 16
+
+
+class Recorder:
+    """A network whose answer depends on picture, timestep and condition, and that remembers what it was asked."""
+
+    def __init__(self, learned_variance=True):
+        self.learned_variance = learned_variance
+        self.batches = []
+
+    def __call__(self, x, t, cond):
+        self.batches.append(len(x))
+        noise = torch.sin(3 * x[:, :3]) * cond.view(-1, 1, 1, 1) + x.mean((1, 2, 3), keepdim=True) + t / 1000
+        return noise, torch.cos(x[:, :3] + cond.view(-1, 1, 1, 1)) if self.learned_variance else None
+
+
+def cond(value):
+    return torch.full((N,), float(value))
+
+
+@pytest.fixture
+def x_t():
+    return torch.randn(N, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+
+
+def test_classifier_free_guidance(x_t):
+    network = Recorder()
+    noise, v = predict_noise(network, x_t, 500, [Branch(cond(2))], 7.0, cond(0))
+    assert network.batches == [2 * N]
+    noise_c, v_c = network(x_t, 500, cond(2))
+    noise_u, _ = network(x_t, 500, cond(0))
+    assert torch.allclose(noise, noise_u + 7 * (noise_c - noise_u), atol=1e-5)
+    assert torch.equal(v, v_c), "the conditional half's"
+
+
+def test_each_sample_has_its_own_scale(x_t):
+    scales = torch.tensor([1.0, 3.0, 7.0])
+    noise, _ = predict_noise(Recorder(), x_t, 500, [Branch(cond(2))], scales, cond(0))
+    for i, scale in enumerate(scales.tolist()):
+        alone, _ = predict_noise(Recorder(), x_t[i : i + 1], 500, [Branch(cond(2)[:1])], scale, cond(0)[:1])
+        assert torch.allclose(noise[i], alone[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("unconditional, scale", [(None, 7.0), (torch.zeros(N), 1.0)])
+def test_without_guidance_only_the_condition_is_asked(x_t, unconditional, scale):
+    network = Recorder(learned_variance=False)
+    noise, v = predict_noise(network, x_t, 500, [Branch(cond(2))], scale, unconditional)
+    assert network.batches == [N] and v is None
+    assert torch.equal(noise, network(x_t, 500, cond(2))[0])
+
+
+@pytest.mark.parametrize("names", [["identity", "rotate_180"], ["rotate_90_cw", "negate", "jigsaw"]])
+def test_anagram_of_n_views_is_one_call_of_2n(x_t, names):
+    network = Recorder()
+    views = [make_view(name, SIZE) for name in names]
+    n = len(views)
+    branches = [Branch(cond(i + 1), view, lambda x: x / n) for i, view in enumerate(views)]
+    noise, v = predict_noise(network, x_t, 300, branches, 7.0, cond(0))
+    assert network.batches == [2 * n * N]
+    expected, expected_v = torch.zeros_like(x_t), torch.zeros_like(x_t)
+    for i, view in enumerate(views):
+        c, v_c = network(view.view(x_t), 300, cond(i + 1))
+        u, _ = network(view.view(x_t), 300, cond(0))
+        expected += view.inverse(u + 7 * (c - u)) / n
+        expected_v += view.inverse_variance(v_c) / n
+    assert torch.allclose(noise, expected, atol=1e-5) and torch.allclose(v, expected_v, atol=1e-5)
+    assert expected_v.min() > -1 or "negate" in names
+
+
+def test_hybrid_of_n_prompts_is_one_call_of_n_plus_1(x_t):
+    for sigmas in ([2.0], [2.0, 1.0]):
+        network = Recorder()
+        bands = frequency_bands(sigmas)
+        branches = [Branch(cond(i + 1), part=band) for i, band in enumerate(bands)]
+        noise, v = predict_noise(network, x_t, 300, branches, 7.0, cond(0))
+        assert network.batches == [(len(bands) + 1) * N]
+        u, _ = network(x_t, 300, cond(0))
+        asked = [network(x_t, 300, cond(i + 1)) for i in range(len(bands))]
+        expected = sum(band(u + 7 * (c - u)) for band, (c, _) in zip(bands, asked, strict=True))
+        expected_v = sum(band(v_c) for band, (_, v_c) in zip(bands, asked, strict=True)).clamp(-1, 1)
+        assert torch.allclose(noise, expected, atol=1e-4) and torch.allclose(v, expected_v, atol=1e-5)
+
+
+def test_companion_is_seen_under_the_same_view(x_t):
+    companion = torch.randn(N, 3, SIZE, SIZE)
+    view = make_view("rotate_90_cw", SIZE)
+    seen = []
+
+    def network(x, t, cond):
+        seen.append(x)
+        return x[:, :3], None
+
+    predict_noise(network, x_t, 1, [Branch(cond(1), view)], companion=companion)
+    assert torch.equal(seen[0], torch.cat([view.view(x_t), view.view(companion)], 1))
+
+
+@pytest.mark.parametrize("max_batch", [1, 2, 4, 100])
+def test_max_batch_splits_the_call_and_nothing_else(x_t, max_batch):
+    whole, split = Recorder(), Recorder()
+    branches = [Branch(cond(1), make_view("negate", SIZE), lambda x: x / 2), Branch(cond(2), part=lambda x: x / 2)]
+    expected = predict_noise(whole, x_t, 500, branches, 3.0, cond(0))
+    result = predict_noise(split, x_t, 500, branches, 3.0, cond(0), max_batch=max_batch)
+    assert sum(split.batches) == sum(whole.batches) == 4 * N and max(split.batches) <= max_batch
+    assert all(torch.equal(a, b) for a, b in zip(result, expected, strict=True))

@@ -1,0 +1,179 @@
+"""The MNIST half as its user runs it: whole, again, changed, killed."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+import yaml
+
+from test_rules import PROJECT
+
+TINY = "tests/config_tiny.yaml"
+CHECKPOINT = "results/mnist/{model}/epoch_{epoch}/checkpoint.safetensors"
+MODELS = ("time_conditioned", "class_conditioned")
+
+
+def digests(folder):
+    """SHA-256 of everything the workflow made, but for logs and timings."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((folder / "results").rglob("*"))
+        if path.is_file() and not {"logs", "benchmarks"} & set(path.relative_to(folder).parts)
+    }
+
+
+@pytest.fixture(scope="module")
+def tiny(mnist_folder):
+    """Arguments for a tiny run on MNIST as it is at hand."""
+
+    def arguments(workflow, **mnist):
+        config = yaml.safe_load((PROJECT / TINY).read_text())
+        config["mnist"] |= {"data": str(mnist_folder)} | mnist
+        path = workflow.folder / "tiny.yaml"
+        path.write_text(yaml.safe_dump(config))
+        return "--configfile", path
+
+    return arguments
+
+
+@pytest.fixture(scope="module")
+def finished(new_workflow, tiny):
+    """A workflow that has run on one core."""
+    workflow = new_workflow()
+    workflow.run("--cores", 1, *tiny(workflow))
+    workflow.made = digests(workflow.folder)
+    return workflow
+
+
+def test_it_ends_in_a_report(finished):
+    page = (finished.folder / "results/report.html").read_text()
+    assert "3 epochs of 320 images" in page
+    for model in MODELS:
+        assert f"{model}_samples" in page
+    scores = json.loads((finished.folder / "results/mnist/class_conditioned/epoch_3/scores.json").read_text())
+    assert scores["class_accuracy"]["n"] == scores["frechet_distance"]["n"] == sum(scores["classes_drawn"]) == 100
+
+
+def test_a_second_run_plans_nothing(finished, tiny):
+    assert finished.planned(*tiny(finished)) == {}
+
+
+def test_two_cores_make_the_same_bits(finished, new_workflow, tiny):
+    other = new_workflow()
+    other.run("--cores", 2, *tiny(other))
+    made = digests(other.folder)
+    differing = {path for path in made.keys() | finished.made.keys() if made.get(path) != finished.made.get(path)}
+    assert differing <= {"results/report.html"}  # which shows the folder that `data` names, the same in both
+    assert not differing
+
+
+def test_the_report_is_made_again_to_the_byte(finished, tiny):
+    path = finished.folder / "results/report.html"
+    path.unlink()
+    finished.run("--cores", 1, *tiny(finished))
+    assert digests(finished.folder) == finished.made
+
+
+def test_more_epochs_train_the_new_ones_only(finished, tiny):
+    planned = finished.planned(*tiny(finished, epochs=5))
+    assert planned["train_epoch"] == 2 * len(MODELS)
+    assert planned["sample_epoch"] == len(MODELS)  # the new last epoch; the first is drawn
+    assert not {"download_mnist", "train_classifier"} & planned.keys()
+
+
+def test_other_sampled_epochs_train_nothing(finished, tiny):
+    sampling = yaml.safe_load((PROJECT / TINY).read_text())["mnist"]["sampling"]
+    planned = finished.planned(*tiny(finished, sampling=sampling | {"epochs": [1, 2]}))
+    assert planned["sample_epoch"] == len(MODELS)
+    assert "train_epoch" not in planned
+
+
+@pytest.mark.parametrize(
+    ("module", "rules", "others"),
+    [
+        ("unet", {"train_epoch", "sample_epoch"}, {"train_classifier", "download_mnist"}),
+        ("scores", {"train_classifier", "score_epoch"}, {"train_epoch", "sample_epoch"}),
+    ],
+)
+def test_an_edited_module_makes_its_jobs_run_again(finished, tiny, module, rules, others):
+    path = finished.folder / f"scripts/diffusion/{module}.py"
+    text = path.read_text()
+    try:
+        path.write_text(text + "# edited\n")
+        planned = finished.planned(*tiny(finished)).keys()
+        assert rules <= planned
+        assert not others & planned
+        path.write_text(text)  # touched, but as it was
+        assert finished.planned(*tiny(finished)) == {}
+    finally:
+        path.write_text(text)
+
+
+def test_killed_in_the_middle_of_an_epoch_it_ends_in_the_same_bits(new_workflow, tiny):
+    """kill -9 of Snakemake and its job while epoch 2 trains; then again from where it stands."""
+    last = CHECKPOINT.format(model="class_conditioned", epoch=3)
+    slow = {"images_per_epoch": 4000}
+    undisturbed, killed = new_workflow(), new_workflow()
+    undisturbed.run("--cores", 1, *tiny(undisturbed, **slow), last)
+
+    arguments = tiny(killed, **slow)
+    run = subprocess.Popen(
+        killed.command("--cores", 1, *arguments, last),
+        cwd=killed.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    log = killed.folder / "results/logs/train_epoch/class_conditioned_2.log"
+    while not (log.exists() and "of 125" in log.read_text()):
+        assert run.poll() is None, killed.logs()
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert (killed.folder / CHECKPOINT.format(model="class_conditioned", epoch=1)).exists()
+    assert not (killed.folder / CHECKPOINT.format(model="class_conditioned", epoch=2)).exists()
+
+    killed.run("--unlock", *arguments)
+    killed.run("--cores", 1, *arguments, last)
+    for epoch in (1, 2, 3):
+        path = CHECKPOINT.format(model="class_conditioned", epoch=epoch)
+        assert (killed.folder / path).read_bytes() == (undisturbed.folder / path).read_bytes()
+
+
+def test_a_damaged_checkpoint_is_named(new_workflow, finished, tiny):
+    path = finished.folder / CHECKPOINT.format(model="time_conditioned", epoch=3)
+    content = path.read_bytes()
+    try:
+        path.write_bytes(content[:5000])
+        done = finished.run("--cores", 1, *tiny(finished, epochs=4), check=False)
+        assert done.returncode != 0
+        assert f"{CHECKPOINT.format(model='time_conditioned', epoch=3)} is damaged" in done.stdout
+    finally:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"epochs": "seven"}, 'config.yaml: mnist/epochs must be a whole number, not "seven"'),
+        ({"epohcs": 3}, 'config.yaml: mnist has an unknown entry "epohcs"; known: data, sources'),
+        ({"models": {"a/b": {"network": "small"}}}, 'config.yaml: "a/b" in mnist/models is not allowed'),
+    ],
+)
+def test_a_wrong_configuration_is_one_sentence(new_workflow, tiny, entries, message):
+    workflow = new_workflow()
+    done = workflow.run("-n", "--quiet", "all", *tiny(workflow, **entries), check=False)
+    assert done.returncode != 0
+    assert done.stdout.strip().splitlines()[-1].startswith(message)
+    assert "Traceback" not in done.stdout
+    assert not (workflow.folder / "results").exists()
+
+
+def test_the_rules_read_like_a_map(new_workflow):
+    listed = new_workflow().run("--list-rules").stdout
+    for rule in ("download_mnist", "train_epoch", "sample_epoch", "score_epoch", "report"):
+        assert rule in listed
