@@ -14,6 +14,15 @@ configfile: "config.yaml"
 
 include: "rules/common.smk"
 include: "rules/mnist.smk"
+include: "rules/miniature.smk"
+
+
+if CASCADE is not None:
+
+    include: "rules/prompts.smk"
+    include: "rules/cascade.smk"
+
+
 include: "rules/report.smk"
 
 
@@ -28,3 +37,16 @@ rule all:
     default_target: True
     input:
         "results/report.html",
+
+
+rule miniature:
+    """A trained cascade, ready to be copied to resources/miniature, and how good it is."""
+    input:
+        "results/miniature_training/cascade",
+        "results/miniature_training/quality/trained.md",
+
+
+rule miniature_quality:
+    """How good the cascade is that ships with the project."""
+    input:
+        "results/miniature_training/quality/shipped.md",

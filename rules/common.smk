@@ -9,7 +9,13 @@ from snakemake.utils import validate
 
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "scripts"))
+from diffusion.prompts import embedding_key, encoder_identity, prompts_of
 from reporting.schema import check
+
+# glibc gives freed memory back at once and takes it again in the next training step: a tenth of the time, if it may.
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "1000000000")
+os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "33554432")
+
 
 # --- configuration: refused in one sentence, before any work ---
 
@@ -31,6 +37,7 @@ MNIST = config["mnist"]
 wildcard_constraints:
     model="|".join(MNIST["models"]),
     epoch=r"[1-9]\d*",
+    stage="1|2",
 
 
 # --- code: a job runs again when a module it imports has changed ---
@@ -71,6 +78,196 @@ def of_sampled_epochs(file):
     return expand(f"results/mnist/{{{{model}}}}/epoch_{{epoch}}/{file}", epoch=sampled_epochs())
 
 
+# --- miniature ---
+
+
+def previous_miniature_checkpoint(wildcards):
+    """The checkpoint that an epoch of a stage goes on from; none for the first."""
+    epoch = int(wildcards.epoch) - 1
+    return f"results/miniature_training/stage_{wildcards.stage}/epoch_{epoch}/checkpoint.safetensors" if epoch else []
+
+
+def last_miniature_checkpoint(stage):
+    """The checkpoint that ends the training of a stage."""
+    epochs = config["miniature_training"][f"stage_{stage}_epochs"]
+    return f"results/miniature_training/stage_{stage}/epoch_{epochs}/checkpoint.safetensors"
+
+
+def measured_miniature(wildcards):
+    """The folder of the cascade whose quality is measured: the one that ships, or the one that was trained here."""
+    return shipped("resources/miniature") if wildcards.measured == "shipped" else "results/miniature_training/cascade"
+
+
+# --- the cascade and its experiments ---
+
+
+def in_project(path):
+    """A path of the configuration, which starts from the project's folder unless it is absolute."""
+    return path if os.path.isabs(path) else shipped(path)
+
+
+def read_experiments(path):
+    """The experiments of the cascade, checked and completed, by name."""
+    try:
+        document = yaml.safe_load((BASE / path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SystemExit(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    refuse_invalid(document, "experiments.schema.yaml", path)
+    for name, experiment in document.items():
+        if isinstance(experiment["seeds"], int):
+            experiment["seeds"] = list(range(experiment["seeds"]))
+        try:
+            check_experiment(experiment)
+        except ValueError as error:
+            raise SystemExit(f"{path}: {name}/{error}") from error
+    return document
+
+
+def check_experiment(experiment):
+    """Raise ValueError for what no schema can see: entries that do not go together, files that are not there."""
+    if isinstance(experiment.get("upsample"), list) and (rest := {*experiment["upsample"]} - {*experiment["seeds"]}):
+        raise ValueError(f"upsample names {min(rest)}, which is none of its seeds")
+    if experiment["task"] == "hybrid_image":
+        sigmas = experiment["sigmas"]
+        if len(sigmas) != len(experiment["prompts"]) - 1:
+            raise ValueError(
+                f"sigmas must be {len(experiment['prompts']) - 1}, one less than prompts, not {len(sigmas)}"
+            )
+        if sigmas != sorted(set(sigmas), reverse=True):
+            raise ValueError(f"sigmas must fall, not {sigmas}")
+        if (experiment["kernel_size"] or 1) % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, not {experiment['kernel_size']}")
+    for entry, path in pictures(experiment).items():
+        if not (BASE / path).is_file():
+            known = f" ({', '.join(MASKS)}, or a file)" if entry == "mask" else ""
+            raise ValueError(f"{entry} must be a picture{known}: there is no file {path}")
+
+
+def pictures(experiment):
+    """The files of the user's that an experiment names, by entry."""
+    return {e: experiment[e] for e in ("image", "mask") if e in experiment and experiment[e] not in MASKS}
+
+
+MASKS = ("left", "right", "top", "bottom", "hole", "frame")
+EXPERIMENTS_SCHEMA = yaml.safe_load((BASE / "rules/experiments.schema.yaml").read_text())
+STAGES = ("stage_1", "stage_2")
+CASCADE, EXPERIMENTS, PROMPTS = config.get("cascade"), {}, {}
+if CASCADE is not None:
+    if CASCADE not in config["cascades"]:
+        raise SystemExit(f"config.yaml: cascade must be one of {', '.join(config['cascades'])}, not {CASCADE}")
+    EXPERIMENTS = read_experiments(config.get("experiments", f"experiments/{CASCADE}.yaml"))
+
+
+wildcard_constraints:
+    cascade=CASCADE or "-",
+    experiment="|".join(EXPERIMENTS) or "-",
+
+
+def model_folder(part):
+    """Where a part of the cascade is: a folder, or a repository of the hub."""
+    model = config["cascades"][CASCADE][part]
+    return model["model"] if model["revision"] else in_project(model["model"])
+
+
+def model_of(part):
+    """A part of the cascade, without how to sample from it and what it asks a cluster for."""
+    elsewhere = ("sampling", "resources")
+    return {key: value for key, value in config["cascades"][CASCADE][part].items() if key not in elsewhere}
+
+
+def needs(part, resource):
+    """What a job with a part of the cascade asks a cluster for: gpu, mem_mb, or runtime (in minutes)."""
+    return config["cascades"][CASCADE][part]["resources"][resource]
+
+
+def weights(stage):
+    """The files of a stage that is a folder."""
+    folder = Path(model_folder(stage))
+    found = [] if model_of(stage)["revision"] else [*folder.glob("unet/*"), *folder.glob("*scheduler/*")]
+    return sorted(map(str, found))
+
+
+def device(wildcards):
+    """Where the cascade computes."""
+    return config["cascades"][CASCADE]["device"]
+
+
+def embedding(prompt):
+    """The file of a prompt's embedding."""
+    model = model_of("text_encoder")
+    determining = {key: model[key] for key in ("variant", "dtype", "max_length")}
+    identity = encoder_identity(model_folder("text_encoder"), model["revision"], Path(".snakemake/file_hashes.json"))
+    return f"results/{CASCADE}/prompt_embeds/{embedding_key(prompt, determining | {'identity': identity})}.safetensors"
+
+
+if CASCADE is not None:
+    PROMPTS = {embedding(prompt): prompt for prompt in sorted({"", *sum(map(prompts_of, EXPERIMENTS.values()), [])})}
+
+
+def prompts_to_encode(wildcards):
+    """Every prompt, in the order of its embeddings: a function, because braces in a prompt are no wildcards."""
+    return list(PROMPTS.values())
+
+
+def experiment(wildcards):
+    """An experiment as it was configured."""
+    return EXPERIMENTS[wildcards.experiment]
+
+
+def sampled(wildcards):
+    """An experiment without what only shows it, or is said by another parameter."""
+    elsewhere = ("title", "caption", "upsample", "stage_1", "stage_2")
+    return {key: value for key, value in experiment(wildcards).items() if key not in elsewhere}
+
+
+def sampling(stage):
+    """How to sample from a stage: what config.yaml says, what the cascade changes, what the experiment changes."""
+    return lambda wildcards: (
+        config["sampling"][stage]
+        | config["cascades"][CASCADE][stage]["sampling"]
+        | experiment(wildcards).get(stage, {})
+    )
+
+
+def upsampled(wildcards):
+    """The seeds that go through stage II."""
+    return experiment(wildcards).get("upsample", "all")
+
+
+def embeddings(wildcards):
+    """The embeddings of an experiment's prompts."""
+    return [embedding(prompt) for prompt in prompts_of(experiment(wildcards))]
+
+
+def user_pictures(wildcards):
+    """The user's pictures that an experiment needs."""
+    return {entry: in_project(path) for entry, path in pictures(experiment(wildcards)).items()}
+
+
+def stage_pictures(wildcards):
+    """What the stages of an experiment make."""
+    stages = EXPERIMENTS_SCHEMA["x-stages"][experiment(wildcards)["task"]]
+    run = [stage for stage in stages if stage == "stage_1" or upsampled(wildcards) != []]
+    return {stage: f"results/{{cascade}}/{{experiment}}/{stage}.safetensors" for stage in run}
+
+
+def stage_1_pictures(wildcards):
+    """What stage II enlarges, unless it is a picture of the user's."""
+    return {stage: path for stage, path in stage_pictures(wildcards).items() if stage == "stage_1"}
+
+
+def judge_weights(wildcards):
+    """The judge of the cascade's pictures."""
+    return in_project(config["cascades"][CASCADE]["judge"])
+
+
+def judge_scores(wildcards):
+    """How often the pictures are right, where the cascade has a judge and the task something to be right about."""
+    judged = experiment(wildcards)["task"] in EXPERIMENTS_SCHEMA["x-judged"]
+    has_judge = config["cascades"][CASCADE]["judge"] is not None
+    return {"scores": "results/{cascade}/{experiment}/scores.json"} if judged and has_judge else {}
+
+
 # --- report ---
 
 
@@ -81,7 +278,8 @@ def report_figures():
         model=MNIST["models"],
         figure=["samples", "reverse_process", "denoising"],
     )
-    return ["results/mnist/schedules/figure.json", *models, "results/mnist/curves/figure.json"]
+    experiments = [f"results/{CASCADE}/{name}/figure.json" for name in EXPERIMENTS]
+    return [*experiments, "results/mnist/schedules/figure.json", *models, "results/mnist/curves/figure.json"]
 
 
 def report_resources():
@@ -91,19 +289,24 @@ def report_resources():
 
 def report_config(wildcards):
     """All that was configured: a function, because braces in a prompt are no wildcards."""
-    return config
+    return config | {"experiments": EXPERIMENTS}
+
+
+def local_stages():
+    """The cascade's stages that are folders; DeepFloyd's sizes are known to the report already."""
+    return [stage for stage in STAGES if CASCADE is not None and not model_of(stage)["revision"]]
 
 
 def stage_configs():
-    """The U-Net configurations of the cascade's stages."""
-    return []
+    """The U-Net's configuration of each of them."""
+    return [f"{model_folder(stage)}/unet/config.json" for stage in local_stages()]
 
 
 def stage_steps():
-    """(name, steps) of the cascade's stages."""
-    return []
+    """(name, steps) of each of them."""
+    return [(f"{CASCADE}, {stage.replace('_', ' ')}", config["sampling"][stage]["steps"]) for stage in local_stages()]
 
 
 def runs_deepfloyd():
-    """Whether DeepFloyd's own weights are used."""
-    return False
+    """Whether a part of the cascade is DeepFloyd's own."""
+    return CASCADE is not None and any("DeepFloyd" in model_folder(stage) for stage in STAGES)

@@ -109,6 +109,7 @@ rule sample_epoch:
         spacing=lookup("mnist/sampling/spacing", within=config),
         num_steps=lookup("mnist/sampling/num_steps", within=config),
         guidance_scale=lookup("mnist/sampling/guidance_scale", within=config),
+        guidance_below=lookup("mnist/sampling/guidance_below", within=config),
         num_images=lookup("mnist/sampling/num_images", within=config),
         seed=lookup("mnist/seed", within=config),
     script:
@@ -165,7 +166,7 @@ rule model_figures:
     input:
         showcases=of_sampled_epochs("showcase.safetensors"),
         scores=of_sampled_epochs("scores.json"),
-        code=reporting("job", "figure", "animation"),
+        code=library("checkpoints") + reporting("job", "figure", "animation"),
     output:
         samples="results/mnist/{model}/samples/figure.json",
         samples_pictures=directory("results/mnist/{model}/samples/figure"),

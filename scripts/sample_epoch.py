@@ -29,7 +29,7 @@ state, trained_with = load_tensors(snakemake.input.checkpoint)
 network.load_state_dict(average_weights(state))
 network.eval()
 conditioned = network_options["class_conditioned"]
-sampler = {"sampler": params.sampler, "spacing": params.spacing, "num_steps": params.num_steps}
+sampler = {key: params[key] for key in ("sampler", "spacing", "num_steps", "guidance_below")}
 scale = params.guidance_scale if conditioned else 1.0
 folder = Path(snakemake.input.data[0]).parent
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from diffusion.mnist import FILES
 from diffusion.mnist_sources import fetch_mnist
@@ -33,6 +34,10 @@ class Workflow:
             if name and (PROJECT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(PROJECT / name, folder / name)
+
+    def configure(self, config):
+        """Replace config.yaml."""
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
 
     def command(self, *arguments):
         return [sys.executable, "-m", "snakemake", "--nocolor", *map(str, arguments)]
@@ -68,3 +73,26 @@ class Workflow:
 def new_workflow(tmp_path_factory):
     """Makes copies of the project."""
     return lambda: Workflow(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def small_workflow(new_workflow, mnist_folder):
+    """Makes copies of the project whose config.yaml is the smallest that has a bit of everything."""
+
+    def make(**mnist):
+        workflow = new_workflow()
+        config = {
+            "mnist": {
+                "data": str(mnist_folder),
+                "models": {"class_conditioned": {"network": "small", "width": 16, "class_conditioned": True}},
+                "epochs": 3,
+                "images_per_epoch": 100,
+                "classifier_epochs": 1,
+                "sampling": {"epochs": [], "num_images": 100, "num_steps": 2},
+            }
+            | mnist
+        }
+        workflow.configure(config)
+        return workflow
+
+    return make

@@ -39,6 +39,8 @@ def test_the_shipped_configurations_are_valid():
         ("mnist/epochs", "seven", 'mnist/epochs must be a whole number, not "seven"'),
         ("mnist/epochs", 0, "mnist/epochs must be at least 1 and at most 10000, not 0"),
         ("mnist/epochs", 2.5, "mnist/epochs must be a whole number, not 2.5"),
+        ("mnist/epochs", 3.0, "mnist/epochs must be a whole number, not 3.0"),
+        ("mnist/epochs", 10**400, "mnist/epochs is a larger number than can be used"),
         ("mnist/epochs", True, "mnist/epochs must be a whole number, not true"),
         ("mnist/epochs", 10**30, "mnist/epochs must be at least 1 and at most 10000"),
         ("mnist/epoch", 3, 'mnist has an unknown entry "epoch"; known: data, sources, seed, models'),
@@ -54,6 +56,16 @@ def test_the_shipped_configurations_are_valid():
             "mnist/models",
             {"../x": {"network": "small", "class_conditioned": True}},
             '"../x" in mnist/models is not allowed',
+        ),
+        (
+            "mnist/models",
+            {"name\n": {"network": "small", "class_conditioned": True}},
+            '"name\\n" in mnist/models is not allowed',
+        ),
+        (
+            "mnist/models",
+            {1: {"network": "small", "class_conditioned": True}},
+            "mnist/models has the entry 1, whose name is no text: put it in quotes",
         ),
         (
             "mnist/models",
@@ -75,7 +87,7 @@ def test_a_wrong_entry_is_named(path, value, message):
 def test_every_entry_says_what_it_is():
     def walk(schema, where):
         for name, entry in schema.get("properties", {}).items():
-            assert "description" in entry, f"{where}/{name} has no description"
+            assert {"description", "$ref"} & entry.keys(), f"{where}/{name} has no description"
             assert (
                 entry["type"] != "object" or entry.get("additionalProperties") is not True if "type" in entry else True
             )
@@ -85,3 +97,4 @@ def test_every_entry_says_what_it_is():
                 walk(entry, where)
 
     walk(SCHEMA, "")
+    walk({"properties": SCHEMA["$defs"]}, "$defs")

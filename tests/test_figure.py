@@ -143,6 +143,23 @@ def test_a_damaged_figure_is_refused_naming_file_and_entry(tmp_path, damage, nam
     assert named in str(refused.value) and str(path) in str(refused.value)
 
 
+def test_any_flipped_byte_is_seen(tmp_path):
+    """Also one that leaves a figure that fits the contract: a digit of a score, a letter, an animation's colour."""
+    path = write(
+        tmp_path,
+        [{"layout": "scrub", "panels": [panel(0, state="a"), panel(1, state="b")]}],
+        metrics=[{"name": "accuracy", "value": 0.25}],
+    )
+    for file in (path, *sorted((tmp_path / "figure").iterdir())):
+        content = file.read_bytes()
+        for position in range(0, len(content), 31):
+            file.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+            with pytest.raises(FigureError, match=r"figure\.json"):
+                read_figure(path)
+        file.write_bytes(content)
+    read_figure(path)
+
+
 def test_not_json_is_refused(tmp_path):
     path = Path(tmp_path / "figure.json")
     path.write_text("{")

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
 from reporting.charts import chart_svg, chart_table, ticks
-from reporting.figure import read_figure
+from reporting.figure import checksum, read_figure
 from reporting.numerals import exponent_text, factor_text, number_text, size_text
 from reporting.page import RESOURCES, SECTIONS, render_page
 from reporting.provenance import made_table
@@ -141,6 +141,7 @@ def test_the_licence_of_deepfloyd_stands_only_beside_its_pictures(figures, folde
     path = tmp_path / "forward" / "figure.json"
     document = json.loads(path.read_text())
     document["provenance"]["model"] = "DeepFloyd/IF-I-XL-v1.0"
+    document["sha256"] = checksum(path.parent, document)
     path.write_text(json.dumps(document))
     assert "non-commercial research only" in render_page([read_figure(path)], CONFIG, VERSIONS)
 

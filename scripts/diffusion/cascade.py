@@ -5,6 +5,7 @@ needs no UNet, a UNet no text encoder. What tells IF from any other cascade (siz
 predicts, thresholding) is read from the configs in the folder.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -36,15 +37,40 @@ def find_model(model: str | Path, revision: str | None) -> Path:
 
     Raises:
         FileNotFoundError: there is no such folder, or the repository was not downloaded.
+        ValueError: a file of the folder is not what SHA256SUMS, in it or beside it, says.
     """
     if revision is None:
         if not Path(model).is_dir():
             raise FileNotFoundError(f"there is no model folder {model}")
+        check_sums(Path(model))
         return Path(model)
     try:
         return Path(snapshot_download(str(model), revision=revision, local_files_only=True))
     except LocalEntryNotFoundError as error:
         raise FileNotFoundError(f"{model} at revision {revision} is not in this machine's hub cache") from error
+
+
+def check_sums(folder: Path) -> None:
+    """Compare the folder's files with SHA256SUMS, as sha256sum writes it, where there is one in it or beside it."""
+    for sums in (path for path in (folder / "SHA256SUMS", folder.parent / "SHA256SUMS") if path.is_file()):
+        for expected, name in (line.split("  ", 1) for line in sums.read_text().splitlines()):
+            path = sums.parent / name
+            if not path.is_relative_to(folder):
+                continue
+            with open(path, "rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != expected:
+                    raise ValueError(f"{path} is damaged: its SHA-256 is not the one in {sums}")
+
+
+def revision_of(folder: Path, revision: str | None) -> str:
+    """What exactly a stage was: the commit of a repository's snapshot, or a hash of a folder's UNet."""
+    if revision is not None:
+        return folder.name
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("unet/*")):
+        with open(path, "rb") as file:
+            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()[:12]
 
 
 @dataclass(frozen=True)

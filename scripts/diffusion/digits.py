@@ -1,7 +1,6 @@
 """Digits from a network trained on MNIST, drawn by the loop that draws everything here."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ def generate(
     spacing: str,
     num_steps: int,
     guidance_scale: float,
+    guidance_below: float = 1.0,
     x_t: Tensor | None = None,
     start: int | None = None,
 ) -> Iterator[State]:
@@ -29,6 +29,8 @@ def generate(
         labels: (N,) int64, NO_CLASS for any digit.
         seeds: N of them, one per sample.
         sampler, spacing, num_steps: see diffusion.sampling.
+        guidance_below: guide at t <= guidance_below T only (Kynkaanniemi et al. 2024, https://arxiv.org/abs/2404.07724):
+            guidance in the noisiest steps costs variety and gains nothing.
         x_t, start: images (N, 1, 28, 28) noised to the timestep `start`, to go on from; by default pure noise.
     """
     schedule = network.schedule
@@ -36,15 +38,15 @@ def generate(
     timesteps = spaced_timesteps(spacing, schedule.num_train_timesteps, num_steps)
     if start is not None:
         timesteps = [start, *(t for t in timesteps if t < start)]
+    branches, unconditional = [Branch(labels)], torch.full_like(labels, NO_CLASS)
+    guided_to = guidance_below * schedule.num_train_timesteps
+
+    def predict(x, t):
+        return predict_noise(network, x, t, branches, guidance_scale if t <= guided_to else 1.0, unconditional)
+
     return denoise(
         schedule,
-        partial(
-            predict_noise,
-            network,
-            branches=[Branch(labels)],
-            guidance_scale=guidance_scale,
-            unconditional=torch.full_like(labels, NO_CLASS),
-        ),
+        predict,
         randn((1, 28, 28), generators) if x_t is None else x_t,
         timestep_pairs(timesteps),
         STEPS[sampler],

@@ -3,6 +3,29 @@
 A network trains on its own target (the noise, or the velocity v) with plain mean squared error. Convolutions learn by
 Muon, the rest by AdamW. The learning rate knows the step and the epoch, never the number of epochs to come, so that a
 finished run can be extended.
+
+Measured on one core of an AMD EPYC (AVX-512, shared: CPU seconds), small U-Net, v, cosine T = 300, batch 32, one seed;
+DDIM 25 at guidance 2 without thresholding, judged by a classifier of 99.65 % accuracy. The recipe: Muon 0.02, AdamW 2e-3,
+warm-up 30 steps, decay 0.9 an epoch of 6,000 images, EMA 0.998.
+
+    epoch   seconds   loss on test digits   class accuracy (n)
+    2       25        0.139
+    5       63                              0.982 (500)
+    8       98        0.114                 0.996 (500)
+    12      144       0.110                 1.000 (500)
+    20      241       0.107                 0.998 (2,000)
+
+The seconds are with glibc told to keep freed memory (MALLOC_TRIM_THRESHOLD_=1000000000, MALLOC_MMAP_THRESHOLD_=33554432);
+without it 8 to 10 % more go into page faults. Of a step's time three quarters are convolutions, 7 % Muon, 3 % norms, 3 %
+SiLU, 1 % AdamW.
+
+Loss on 1,500 test digits after 2 epochs, decay 0.6: Muon 0.01 / 0.02 / 0.04: 0.1419 / 0.1405 / 0.1420 (0.02 with decay
+0.9: 0.1392). EMA 0.99 / 0.995 / 0.998 at epoch 20: 0.1069 / 0.1070 / 0.1071, no difference; 20 epochs end before
+(1 + n) / (10 + n) reaches 0.998.
+
+Guidance 2 / 1.5 at epoch 20, n = 1,000, the project's kind of classifier: class accuracy 1.000 / 0.996, Fréchet distance
+0.62 / 0.36; real test digits 0.17 (three draws of 1,000: 0.12 to 0.20). More training does not cure guidance's loss of
+diversity: with a classifier of other features the distance rose, 3.0 / 3.5 / 3.7 after epochs 5 / 8 / 12 (n = 500).
 """
 
 from collections.abc import Iterator
@@ -85,9 +108,9 @@ class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised: each weight moves by a matrix whose singular values are all about 1.
 
     https://kellerjordan.github.io/posts/muon/. Unlike torch.optim.Muon, it takes convolutions, (out, in, kh, kw) as a
-    matrix (out, in * kh * kw), and it computes in the weights' own precision: on a CPU without bfloat16 arithmetic
-    torch's took longer (74 ms) than the small U-Net's forward and backward pass of 32 images (62 ms). This one takes
-    3.7 ms. No weight decay.
+    matrix (out, in * kh * kw), and it computes in the weights' own precision. Torch's bfloat16 is slow where the CPU must
+    emulate it: with instructions limited to AVX2, a step of the small U-Net's took 74 ms, its forward and backward pass of
+    32 images 63 ms, and this one 4 ms (with AVX-512: 7.7, 54 and 3.4 ms). No weight decay.
     """
 
     def __init__(self, params, lr: float, momentum: float = 0.95, newton_schulz_steps: int = 5):
@@ -184,12 +207,16 @@ class Trainer:
         for x_0, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
             yield self._train_step(x_0, y)
 
-    def _train_step(self, x_0: Tensor, labels: Tensor) -> float:
-        factor = learning_rate_factor(self.step, self.epoch, self.warm_up_steps, self.decay_per_epoch)
+    def loss(self, x_0: Tensor, labels: Tensor) -> Tensor:
+        """What a step brings down: a scalar. Draws its timesteps and noise from the trainer's own random stream."""
         t = stratified_timesteps(len(x_0), self.network.schedule.num_train_timesteps, self.generator)
         noise = torch.randn(x_0.shape, generator=self.generator).to(x_0.device)  # drawn on the CPU: one seed, one run
         labels = drop_classes(labels, self.class_dropout, self.generator)
-        loss = diffusion_loss(self.network, x_0, labels, t, noise)
+        return diffusion_loss(self.network, x_0, labels, t, noise)
+
+    def _train_step(self, x_0: Tensor, labels: Tensor) -> float:
+        factor = learning_rate_factor(self.step, self.epoch, self.warm_up_steps, self.decay_per_epoch)
+        loss = self.loss(x_0, labels)
         loss.backward()
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:

@@ -4,6 +4,7 @@ Everything that makes pictures writes figures with `write_figure`; the report re
 nothing else about where a picture came from. `resources/report/figure.schema.json` describes every entry of the file.
 """
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -74,8 +75,10 @@ def write_figure(folder, *, id, title, caption, task, blocks, metrics=(), proven
         text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False, default=lambda value: value.item())
     except (ValueError, AttributeError) as error:
         raise FigureError(f"{path}: an entry cannot be written as JSON: {error}") from error
-    _validate(json.loads(text), path)
-    path.write_text(text + "\n", encoding="utf-8")
+    document = json.loads(text)
+    document["sha256"] = checksum(folder, document)
+    _validate(document, path)
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
 
@@ -83,7 +86,7 @@ def read_figure(path):
     """Read and check one figure.json.
 
     Raises FigureError, naming the file and the entry, if it is not JSON, does not follow the schema, or if a picture is
-    missing, damaged, too large, or not of the size stated.
+    missing, damaged, too large, or not of the size stated, or if anything differs from what was written.
     """
     path = Path(path)
     try:
@@ -95,8 +98,21 @@ def read_figure(path):
         for key in ENTRIES_WITH_PICTURES.values():
             if key in panel:
                 _check_picture(path, f"{entry}/{key}", panel[key], (panel["width"], panel["height"]))
+    if checksum(path.parent, document) != document["sha256"]:
+        raise FigureError(f"{path}: it or a file in figure/ beside it was altered (the SHA-256 differs): delete it")
     fields = ("id", "title", "caption", "task", "blocks", "metrics", "provenance")
     return Figure(path.parent, *(document[field] for field in fields))
+
+
+def checksum(folder, document):
+    """SHA-256 of all that figure.json says, and of the files in figure/ beside it."""
+    said = json.dumps({key: entry for key, entry in document.items() if key != "sha256"}, sort_keys=True)
+    digest = hashlib.sha256(said.encode())
+    for file in sorted(
+        (folder / "figure").glob("[!.]*")
+    ):  # Snakemake keeps a file of its own there: .snakemake_timestamp
+        digest.update(f"\n{file.name}\n".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _store_block(folder, index, block, names):

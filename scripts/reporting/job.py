@@ -1,5 +1,7 @@
 """What a running job tells: a log file, a progress bar where a terminal is attached, one sentence when it fails."""
 
+import contextlib
+import fcntl
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -13,17 +15,23 @@ def log_to(path: str) -> Callable[..., Iterator]:
 
     An uncaught exception goes to the log with its traceback, and to the terminal as one sentence.
 
+    The log is locked as long as the job runs: a job that outlived a killed Snakemake is waited for by the one that is
+    to do its work again, so that two never write the same files.
+
     Returns:
         progress(iterable, description, total=None): iterates and shows how far it is, as a bar on the terminal if there
         is one, else as a line in the log at every tenth.
     """
     terminal = sys.stderr
-    log = open(path, "w", buffering=1)  # noqa: SIM115 (open as long as the job runs)
+    log = open(path, "a", buffering=1)  # noqa: SIM115 (open as long as the job runs)
+    lock(log, terminal)
+    log.truncate(0)
     sys.stdout = sys.stderr = log
 
     def report(kind, error, trace):
-        traceback.print_exception(kind, error, trace, file=log)
-        print(f"{Path(path).stem}: {error or kind.__name__} (details: {path})", file=terminal)
+        print(f"{Path(path).stem}: {sentence(error)} (details: {path})", file=terminal)
+        with contextlib.suppress(OSError):  # the log may be on the full disk that the error is about
+            traceback.print_exception(kind, error, trace, file=log)
 
     sys.excepthook = report
 
@@ -38,3 +46,22 @@ def log_to(path: str) -> Callable[..., Iterator]:
                 print(f"{description}: {i} of {total}", file=log)
 
     return progress
+
+
+def lock(log, terminal) -> None:
+    """Wait until no other process has the log open as its own; at once where the file system knows no locks."""
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"{log.name}: a job of an earlier run still writes it; waiting for its end", file=terminal, flush=True)
+        with contextlib.suppress(OSError):
+            fcntl.flock(log, fcntl.LOCK_EX)
+    except OSError:
+        pass
+
+
+def sentence(error: BaseException) -> str:
+    """What is wrong. The system's own errors do not always say where: a write to a full disk names no file."""
+    if isinstance(error, OSError) and error.errno and not error.filename:
+        return f"{error.strerror}, while writing below {Path('results').resolve()}"
+    return str(error) or type(error).__name__

@@ -2,27 +2,58 @@
 
 import json
 import math
+import re
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
 
-# JSON has neither NaN nor infinity, but YAML and Python do: no bound of a schema would catch NaN.
+# JSON has neither NaN nor infinity, but YAML and Python do: no bound of a schema would catch NaN. A whole number is not
+# written 3.0: JSON schema would take it for one, Python's range() does not.
 _types = Draft202012Validator.TYPE_CHECKER
-_finite = _types.redefine(
-    "number",
-    lambda checker, value: (
-        _types.is_type(value, "number") and not (isinstance(value, float) and not math.isfinite(value))
-    ),
+_finite = _types.redefine_many(
+    {
+        "number": lambda checker, value: (
+            _types.is_type(value, "number") and (isinstance(value, int) or math.isfinite(value))
+        ),
+        "integer": lambda checker, value: _types.is_type(value, "integer") and isinstance(value, int),
+    }
 )
-StrictValidator = extend(Draft202012Validator, type_checker=_finite)
+
+
+def _pattern(validator, pattern, value, schema):
+    """The whole text must match: "$" alone would let a newline follow, and names become names of folders."""
+    if validator.is_type(value, "string") and not re.fullmatch(pattern, value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+StrictValidator = extend(Draft202012Validator, {"pattern": _pattern}, type_checker=_finite)
 
 
 def check(document: object, schema: dict, name: str) -> None:
     """Raise ValueError with one sentence, "<name>: <entry> must be ..., not ...", unless the document fits."""
+    for entry, problem in _not_json(document):
+        raise ValueError(f"{name}: {'/'.join(entry) or 'the document'} {problem}")
     error = best_match(StrictValidator(schema).iter_errors(document))
     if error is not None:
         raise ValueError(f"{name}: {sentence(error)}")
+
+
+def _not_json(document, entry=(), inside=()):
+    """Yield (entry, problem) of what YAML can say and a schema knows nothing of."""
+    if id(document) in inside:
+        yield entry, "contains itself"
+    elif isinstance(document, dict):
+        for key, value in document.items():
+            if not isinstance(key, str):
+                yield entry, f"has the entry {_short(key)}, whose name is no text: put it in quotes"
+                return
+            yield from _not_json(value, (*entry, key), (*inside, id(document)))
+    elif isinstance(document, list):
+        for i, value in enumerate(document):
+            yield from _not_json(value, (*entry, str(i)), (*inside, id(document)))
+    elif isinstance(document, int) and abs(document) > 10**300:
+        yield entry, "is a larger number than can be used"
 
 
 def sentence(error: ValidationError) -> str:
@@ -61,7 +92,7 @@ def sentence(error: ValidationError) -> str:
 
 
 def _short(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=True, default=str)
+    text = json.dumps(value, ensure_ascii=True, default=str, skipkeys=True)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -1,0 +1,31 @@
+"""The text encoder: every prompt of the experiments as an embedding.
+
+Needs the cascade's text encoder; makes results/<cascade>/prompt_embeds/.
+"""
+
+
+rule encode_prompts:
+    """All prompts in one job, which loads the text encoder once. An embedding's name is a hash of all that determines
+    it: one that was there before is made again with the same bits, so who uses it takes it as ancient()."""
+    input:
+        code=library("cascade", "prompts", "sampling", "schedule", "checkpoints") + reporting("job"),
+    output:
+        list(PROMPTS),
+    log:
+        "results/logs/encode_prompts.log",
+    benchmark:
+        "results/benchmarks/encode_prompts.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        gpu=needs("text_encoder", "gpu"),
+        mem_mb=needs("text_encoder", "mem_mb"),
+        runtime=needs("text_encoder", "runtime"),
+    params:
+        prompts=prompts_to_encode,
+        text_encoder=model_of("text_encoder"),
+        folder=model_folder("text_encoder"),
+        device=device,
+    script:
+        "../scripts/encode_prompts.py"

@@ -1,0 +1,32 @@
+"""Encode every prompt of the configuration, with the text encoder loaded once."""
+
+from reporting.job import log_to
+
+progress = log_to(snakemake.log[0])
+
+import torch
+
+from diffusion.cascade import find_model, load_text_encoder, pick_device
+from diffusion.checkpoints import save_tensors
+
+torch.set_num_threads(snakemake.threads)
+params = snakemake.params
+model = dict(params.text_encoder)
+encoder = load_text_encoder(
+    find_model(params.folder, model["revision"]),
+    model["max_length"],
+    model["variant"],
+    getattr(torch, model["dtype"]),
+    pick_device(params.device),
+)
+
+too_long = {prompt: n for prompt in params.prompts if (n := encoder.count_tokens(prompt)) > encoder.max_length}
+if too_long and not model["truncate"]:
+    words = "; ".join(f"{n} tokens: {prompt!r}" for prompt, n in too_long.items())
+    raise ValueError(f"more than {encoder.max_length} tokens (text_encoder/truncate: true would cut them off): {words}")
+
+for prompt, path in progress(list(zip(params.prompts, snakemake.output, strict=True)), "prompts"):
+    embeds = encoder.encode(prompt)
+    if not embeds.isfinite().all():
+        raise ValueError(f"the embedding of {prompt!r} is not finite: {model['dtype']} is too small for this encoder")
+    save_tensors(path, {"prompt_embeds": embeds.float()}, {"prompt": prompt, "text_encoder": model})

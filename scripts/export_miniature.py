@@ -1,0 +1,24 @@
+"""The trained miniature as a folder that diffusers opens."""
+
+from reporting.job import log_to
+
+log_to(snakemake.log[0])
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from diffusion.checkpoints import load_tensors
+from diffusion.miniature_networks import write_stage_1, write_stage_2
+from diffusion.training import average_weights
+
+folder = Path(snakemake.output[0])
+write_stage_1(folder / "stage_1", snakemake.input.text, average_weights(load_tensors(snakemake.input.stage_1)[0]))
+write_stage_2(folder / "stage_2", average_weights(load_tensors(snakemake.input.stage_2)[0]))
+(folder / "judge").mkdir()
+shutil.copy(snakemake.input.judge, folder / "judge/weights.safetensors")
+shutil.copy(snakemake.input.judge_scores, folder / "judge/scores.json")
+
+files = sorted(path for path in folder.rglob("*") if path.is_file())
+sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}" for path in files]
+(folder / "SHA256SUMS").write_text("\n".join(sums) + "\n")

@@ -1,0 +1,27 @@
+"""Read an experiment's pictures: does each show what it was asked to?"""
+
+from reporting.job import log_to
+
+log_to(snakemake.log[0])
+
+import json
+from pathlib import Path
+
+import torch
+
+from diffusion.checkpoints import load_tensors
+from diffusion.judge import Judge
+from diffusion.readings import judge_stage
+
+torch.set_num_threads(snakemake.threads)
+judge = Judge()
+judge.load_state_dict(load_tensors(snakemake.input.weights)[0])
+judge.eval()
+
+scores = {}
+for stage in ("stage_1", "stage_2"):
+    if stage in snakemake.input.keys():
+        tensors, made = load_tensors(snakemake.input[stage])
+        scores[stage] = judge_stage(judge, snakemake.params.experiment, tensors, made["samples"], made["grid"])
+        print(stage, *scores[stage]["metrics"], sep="\n")
+Path(snakemake.output[0]).write_text(json.dumps(scores, indent=1) + "\n")

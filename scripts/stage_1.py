@@ -1,0 +1,26 @@
+"""Stage I of an experiment: all its samples, as one batch."""
+
+from reporting.job import log_to
+
+progress = log_to(snakemake.log[0])
+
+import torch
+
+from diffusion.cascade import find_model, load_stage, pick_device, revision_of
+from diffusion.checkpoints import load_tensors, save_tensors
+from diffusion.experiments import Sampler, make_samples, run
+
+torch.set_num_threads(snakemake.threads)
+params = snakemake.params
+model, experiment = dict(params.model), params.experiment | dict(snakemake.input.items())
+embeds = {made["prompt"]: tensors["prompt_embeds"] for tensors, made in map(load_tensors, snakemake.input.embeds)}
+
+folder = find_model(params.folder, model["revision"])
+stage = load_stage(folder, None, model["variant"], getattr(torch, model["dtype"]), pick_device(params.device))
+sampler = Sampler(stage, embeds, stage.size, **params.sampling, max_batch=model["max_batch"], progress=progress)
+samples = make_samples(experiment["task"], experiment)
+tensors = run(experiment["task"], experiment, sampler, samples)
+
+made_with = {"samples": samples, "sampling": params.sampling, "experiment": params.experiment, "grid": sampler.grid}
+model["revision"] = revision_of(folder, model["revision"])
+save_tensors(snakemake.output[0], tensors, made_with | {"model": model, "torch": str(torch.__version__)})

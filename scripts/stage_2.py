@@ -1,0 +1,37 @@
+"""Stage II of an experiment: the chosen samples of stage I, or the user's own picture, enlarged."""
+
+from reporting.job import log_to
+
+progress = log_to(snakemake.log[0])
+
+import torch
+
+from diffusion.cascade import find_model, load_stage, pick_device, revision_of, sample_size
+from diffusion.checkpoints import load_tensors, save_tensors
+from diffusion.experiments import Sampler, make_samples, run
+
+torch.set_num_threads(snakemake.threads)
+params = snakemake.params
+model, experiment = dict(params.model), params.experiment | dict(snakemake.input.items())
+embeds = {made["prompt"]: tensors["prompt_embeds"] for tensors, made in map(load_tensors, snakemake.input.embeds)}
+
+folder, stage_1_folder = (
+    find_model(params.folder, model["revision"]),
+    find_model(params.stage_1_folder, params.stage_1["revision"]),
+)
+noise_level = params.sampling["noise_level"]
+stage = load_stage(folder, noise_level, model["variant"], getattr(torch, model["dtype"]), pick_device(params.device))
+grid = sample_size(stage_1_folder)
+sampler = Sampler(stage, embeds, grid, **params.sampling, max_batch=model["max_batch"], progress=progress)
+
+if "stage_1" in snakemake.input.keys():
+    drawn, made = load_tensors(snakemake.input.stage_1)
+    chosen = [i for i, s in enumerate(made["samples"]) if params.upsample == "all" or s["seed"] in params.upsample]
+    samples, low = [made["samples"][i] for i in chosen], drawn["x_0"][chosen]
+else:
+    samples, low = make_samples(experiment["task"], experiment), None
+tensors = run(experiment["task"], experiment, sampler, samples, low)
+
+made_with = {"samples": samples, "sampling": params.sampling, "experiment": params.experiment, "grid": sampler.grid}
+model["revision"] = revision_of(folder, model["revision"])
+save_tensors(snakemake.output[0], tensors, made_with | {"model": model, "torch": str(torch.__version__)})

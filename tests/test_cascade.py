@@ -1,0 +1,199 @@
+"""What is read from a cascade's folder, and what is refused."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDPMScheduler
+
+from diffusion.cascade import find_model, load_stage, load_text_encoder, revision_of, sample_size
+from tiny_cascade import make_cascade
+
+CPU = torch.device("cpu")
+COMMIT = "c03d510e9b75bce9f9db5bb85148c1402ad7e694"
+
+
+@pytest.fixture(scope="module")
+def cascade(tmp_path_factory):
+    return make_cascade(tmp_path_factory.mktemp("cascade"), sizes=(16, 48))
+
+
+@pytest.fixture
+def stage_folder(cascade, tmp_path):
+    """A stage I to spoil."""
+    return Path(shutil.copytree(cascade / "stage_1", tmp_path / "stage_1"))
+
+
+def change_scheduler(folder, **entries):
+    path = folder / "scheduler/scheduler_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+def load_stage_1(folder, dtype=torch.float32):
+    return load_stage(folder, None, None, dtype, CPU)
+
+
+def test_sizes_and_channels_come_from_the_configs(cascade):
+    stage_1 = load_stage_1(cascade / "stage_1")
+    stage_2 = load_stage(cascade / "stage_2", 100, None, torch.float32, CPU)
+    assert (stage_1.size, stage_1.channels, stage_1.noising) == (16, 3, None)
+    assert (stage_2.size, stage_2.channels, stage_2.network.noise_level) == (48, 3, 100)
+    assert sample_size(cascade / "stage_2") == 48
+    cond = torch.randn(2, 77, 32)
+    for stage, channels in ((stage_1, 3), (stage_2, 6)):
+        noise, v = stage.network(torch.randn(2, channels, stage.size, stage.size), 500, cond)
+        assert noise.shape == v.shape == (2, 3, stage.size, stage.size)
+
+
+def test_thresholds_come_from_each_stages_scheduler(cascade):
+    x_0 = torch.linspace(-4, 4, 768).view(1, 3, 16, 16)
+    stage_1 = load_stage_1(cascade / "stage_1")
+    stage_2 = load_stage(cascade / "stage_2", 100, None, torch.float32, CPU)
+    assert torch.allclose(stage_1.threshold(x_0), x_0.clamp(-1.5, 1.5) / 1.5)
+    assert torch.equal(stage_2.threshold(x_0), x_0.clamp(-1, 1))
+
+
+@pytest.mark.parametrize(
+    "entries, expected",
+    [
+        ({"thresholding": False, "clip_sample": True, "clip_sample_range": 2.0}, 2.0),
+        ({"thresholding": False, "clip_sample": False}, 4.0),
+    ],
+)
+def test_other_thresholds(stage_folder, entries, expected):
+    change_scheduler(stage_folder, **entries)
+    threshold = load_stage_1(stage_folder).threshold or (lambda x: x)
+    assert threshold(torch.tensor([[[[-4.0, 4.0]]]])).abs().max() == expected
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"beta_schedule": "squaredcos_cap_v2"},
+        {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02},
+        {"trained_betas": [0.1, 0.2, 0.3], "num_train_timesteps": 3},
+    ],
+)
+def test_noise_schedule(stage_folder, entries):
+    change_scheduler(stage_folder, **entries)
+    schedule = load_stage_1(stage_folder).schedule
+    theirs = DDPMScheduler.from_pretrained(stage_folder, subfolder="scheduler").alphas_cumprod
+    ours = schedule.alpha_bar(torch.arange(schedule.num_train_timesteps))
+    assert torch.allclose(ours, theirs.double(), rtol=2e-5, atol=1e-7)
+
+
+def test_what_is_not_known_is_refused(stage_folder):
+    change_scheduler(stage_folder, prediction_type="sample")
+    with pytest.raises(ValueError, match="stage_1: prediction_type sample is none of"):
+        load_stage_1(stage_folder)
+    change_scheduler(stage_folder, prediction_type="epsilon", beta_schedule="sigmoid")
+    with pytest.raises(ValueError, match="stage_1: beta_schedule sigmoid is none of"):
+        load_stage_1(stage_folder)
+
+
+def test_fixed_variance(stage_folder):
+    change_scheduler(stage_folder, variance_type="fixed_small")
+    assert not load_stage_1(stage_folder).learned_variance
+
+
+def test_v_prediction_means_the_noise(stage_folder):
+    x, cond = torch.randn(2, 3, 16, 16), torch.randn(2, 77, 32)
+    raw, _ = load_stage_1(stage_folder).network(x, 400, cond)
+    change_scheduler(stage_folder, prediction_type="v_prediction")
+    stage = load_stage_1(stage_folder)
+    noise, _ = stage.network(x, 400, cond)
+    abar = stage.schedule.alpha_bar(400).item()
+    assert torch.allclose(noise, abar**0.5 * raw + (1 - abar) ** 0.5 * x, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_in_half_precision_still_speaks_float32(cascade, dtype):
+    x, cond = torch.randn(2, 3, 16, 16), torch.randn(2, 77, 32)
+    half = load_stage_1(cascade / "stage_1", dtype)
+    noise, v = half.network(x, 400, cond)
+    assert half.network.unet.dtype == dtype and noise.dtype == v.dtype == torch.float32
+    exact, _ = load_stage_1(cascade / "stage_1").network(x, 400, cond)
+    assert (noise - exact).abs().max() < 0.05
+
+
+def test_weights_are_read_when_first_needed(stage_folder):
+    (stage_folder / "unet/diffusion_pytorch_model.safetensors").unlink()
+    stage = load_stage_1(stage_folder)
+    assert stage.size == 16 and stage.schedule.num_train_timesteps == 1000
+    with pytest.raises(OSError, match="diffusion_pytorch_model"):
+        stage.network(torch.randn(1, 3, 16, 16), 1, torch.randn(1, 77, 32))
+
+
+def test_pickled_weights_are_not_read(stage_folder):
+    (stage_folder / "unet/diffusion_pytorch_model.safetensors").unlink()
+    torch.save({}, stage_folder / "unet/diffusion_pytorch_model.bin")
+    with pytest.raises(OSError, match="safetensors"):
+        load_stage_1(stage_folder).network(torch.randn(1, 3, 16, 16), 1, torch.randn(1, 77, 32))
+
+
+def test_text_encoder_alone(cascade, tmp_path):
+    """Neither needs what belongs to the other."""
+    shutil.copytree(cascade / "stage_1", tmp_path / "text", ignore=shutil.ignore_patterns("unet", "scheduler"))
+    shutil.copytree(cascade / "stage_1", tmp_path / "unet", ignore=shutil.ignore_patterns("text_encoder", "tokenizer"))
+    encoder = load_text_encoder(tmp_path / "text", 77, None, torch.float32, CPU)
+    load_stage_1(tmp_path / "unet").network(torch.randn(1, 3, 16, 16), 1, encoder.encode("a red one")[None])
+
+
+def test_prompts_are_normalised_padded_and_counted(cascade):
+    encoder = load_text_encoder(cascade / "stage_1", 77, None, torch.float32, CPU)
+    assert torch.equal(encoder.encode("  A Red ONE "), encoder.encode("a red one"))
+    assert encoder.encode("").shape == encoder.encode("one " * 200).shape == (77, 32)
+    assert encoder.count_tokens("") == 1 and encoder.count_tokens("one " * 200) > 200
+    assert not torch.equal(encoder.encode("a red one"), encoder.encode("a blue one"))
+
+
+def test_find_model(cascade, tmp_path):
+    assert find_model(cascade / "stage_1", None) == cascade / "stage_1"
+    with pytest.raises(FileNotFoundError, match="no model folder .*absent"):
+        find_model(tmp_path / "absent", None)
+    assert len(revision_of(cascade / "stage_1", None)) == 12
+    assert revision_of(cascade / "stage_1", None) != revision_of(cascade / "stage_2", None)
+
+
+def test_a_repository_of_the_hub_comes_from_this_machines_cache(cascade, tmp_path):
+    """With the layout of the hub's cache, and offline; in a process of its own, because the hub reads HF_HOME once."""
+    repository = tmp_path / "hub/models--DeepFloyd--IF-I-XL-v1.0"
+    shutil.copytree(cascade / "stage_1", repository / "snapshots" / COMMIT)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(COMMIT)
+    code = f"""
+from diffusion.cascade import find_model, revision_of
+for revision in ("main", "{COMMIT}"):
+    folder = find_model("DeepFloyd/IF-I-XL-v1.0", revision)
+    assert revision_of(folder, revision) == "{COMMIT}", folder
+try:
+    find_model("DeepFloyd/IF-I-M-v1.0", "main")
+except FileNotFoundError as error:
+    assert "DeepFloyd/IF-I-M-v1.0 at revision main is not in this machine's hub cache" in str(error)
+else:
+    raise SystemExit("found what is not there")
+"""
+    scripts = Path(__file__).parents[1] / "scripts"
+    environment = os.environ | {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(scripts)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_flipped_byte_is_seen_where_there_are_sums(cascade, tmp_path):
+    folder = Path(shutil.copytree(cascade, tmp_path / "cascade"))
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files]
+    (folder / "SHA256SUMS").write_text("".join(sums))
+    assert find_model(folder / "stage_1", None) == folder / "stage_1"
+    weights = folder / "stage_1/unet/diffusion_pytorch_model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
+    with pytest.raises(ValueError, match="diffusion_pytorch_model.safetensors is damaged"):
+        find_model(folder / "stage_1", None)
+    find_model(folder / "stage_2", None)

@@ -1,0 +1,307 @@
+"""Every task on a tiny cascade: what it must hold whatever the network says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from diffusion.cascade import load_stage
+from diffusion.experiments import TASKS, Sampler, make_samples, run
+from diffusion.figures import FIGURES
+from diffusion.filters import gaussian_blur
+from diffusion.images import MASKS, load_image, make_mask
+from diffusion.sampling import STEPS, spaced_timesteps
+from diffusion.similarity import best_blur, psnr
+from diffusion.views import VIEWS
+from tiny_cascade import make_cascade
+
+SCHEMA = yaml.safe_load((Path(__file__).parents[1] / "rules/experiments.schema.yaml").read_text())
+PROMPTS = ["a red one", "a blue five", "a green nine"]
+SETTINGS = {
+    "grid": 16,
+    "sampler": "ddpm",
+    "steps": 5,
+    "spacing": "leading",
+    "variance": "learned",
+    "thresholding": True,
+    "guidance_scale": 7.0,
+}
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory):
+    folder = make_cascade(tmp_path_factory.mktemp("cascade"))
+    cpu = torch.device("cpu")
+    return {
+        "stage_1": load_stage(folder / "stage_1", None, None, torch.float32, cpu),
+        "stage_2": load_stage(folder / "stage_2", 50, None, torch.float32, cpu),
+    }
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    y, x = np.indices((40, 40))
+    path = tmp_path_factory.mktemp("pictures") / "picture.png"
+    Image.fromarray(np.stack([6 * x, 6 * y, 3 * (x + y)], -1).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def embeds():
+    generator = torch.Generator().manual_seed(0)
+    return {prompt: torch.randn(77, 32, generator=generator) for prompt in ["", *PROMPTS]}
+
+
+@pytest.fixture
+def make_sampler(stages, embeds):
+    def make(stage="stage_1", network=None, **changes):
+        noise_level = {"noise_level": 50} if stage == "stage_2" else {}
+        stage = stages[stage]
+        if network is not None:
+            stage = type(stage)(**vars(stage) | {"network": network(stage.network)})
+        return Sampler(stage, embeds, **SETTINGS | noise_level | changes)
+
+    return make
+
+
+def samples_of(seeds, **entries):
+    return [{"prompt": PROMPTS[seed % 3], "seed": seed} | entries for seed in seeds]
+
+
+# --- the tables agree ---
+
+
+def follow(entry):
+    """A schema with what its $ref names."""
+    reference = entry.get("$ref", "").removeprefix("#/$defs/")
+    return (SCHEMA["$defs"][reference] if reference else {}) | entry
+
+
+def test_tasks_of_the_library_are_those_of_the_schema():
+    properties = SCHEMA["$defs"]["experiment"]["properties"]
+    assert set(TASKS) == set(FIGURES) == set(SCHEMA["x-stages"]) == set(properties["task"]["enum"])
+    for name, task in TASKS.items():
+        known = SCHEMA["$defs"][name]["properties"]
+        assert {*task.axes, *task.entries} <= known.keys(), name
+        assert set(SCHEMA["x-stages"][name]) == {stage for stage in ("stage_1", "stage_2") if stage in known}
+        assert ("upsample" in known) == (SCHEMA["x-stages"][name] == ["stage_1", "stage_2"])
+        shown_only = {"task", "title", "caption", "stage_1", "stage_2", "upsample", "prompt"}
+        assert known.keys() == {*task.axes, *task.entries} | (known.keys() & shown_only), "an entry that nobody reads"
+    rules = SCHEMA["$defs"]["experiment"]["allOf"]
+    assert {rule["if"]["properties"]["task"]["const"]: rule["then"]["$ref"] for rule in rules} == {
+        name: f"#/$defs/{name}" for name in TASKS
+    }
+
+
+def test_names_of_the_library_are_those_of_the_schema():
+    views = SCHEMA["$defs"]["visual_anagram"]["properties"]["views"]["items"]["properties"]
+    assert tuple(views["view"]["enum"]) == VIEWS
+    assert set(SCHEMA["x-masks"]) == set(MASKS)
+    sampling = SCHEMA["$defs"]["stage_1"]["properties"]
+    assert set(sampling["sampler"]["enum"]) == set(STEPS)
+    for spacing in sampling["spacing"]["enum"]:
+        assert len(spaced_timesteps(spacing, 1000, 10)) == 10
+    assert set(sampling) | {"noise_level"} == set(SCHEMA["$defs"]["stage_2"]["properties"])
+
+
+def test_every_entry_is_described_and_bounded():
+    for name in TASKS:
+        for key, entry in SCHEMA["$defs"][name]["properties"].items():
+            entry = follow(entry)
+            assert entry.get("description"), f"{name}/{key}"
+            required = key in ("task", *SCHEMA["$defs"][name]["required"]) or key in ("title", "guidance_scales")
+            assert required or "default" in entry, f"{name}/{key}"
+            kinds = entry.get("type", [])
+            for kind, bound in (("string", "maxLength"), ("array", "maxItems"), ("integer", "maximum")):
+                if kind in kinds and key != "task":
+                    assert bound in entry or "pattern" in entry, f"{name}/{key}"
+
+
+# --- samples ---
+
+
+def test_samples_are_the_product_of_the_axes():
+    samples = make_samples("text_to_image", {"prompts": ["a", "b"], "guidance_scales": [1, 7], "seeds": [3, 4]})
+    assert len(samples) == 8
+    assert samples[:3] == [
+        {"prompt": "a", "guidance_scale": 1, "seed": 3},
+        {"prompt": "a", "guidance_scale": 1, "seed": 4},
+        {"prompt": "a", "guidance_scale": 7, "seed": 3},
+    ]
+    assert make_samples("text_to_image", {"prompts": ["a"], "seeds": [3]}) == [{"prompt": "a", "seed": 3}]
+    assert make_samples("image_to_image", {"prompt": "a", "starts": [5], "seeds": [3]}) == [
+        {"prompt": "a", "start": 5, "seed": 3}
+    ]
+
+
+@pytest.mark.parametrize("stage", ["stage_1", "stage_2"])
+def test_a_sample_does_not_depend_on_its_batch(make_sampler, stage):
+    seeds = range(180, 188)
+    low = None if stage == "stage_1" else torch.randn(8, 3, 16, 16).clamp(-1, 1)
+    together = run("text_to_image", {}, make_sampler(stage), samples_of(seeds), low)["x_0"]
+    again = run("text_to_image", {}, make_sampler(stage), samples_of(seeds), low)["x_0"]
+    assert torch.equal(together, again), "the same bits at the same max_batch"
+    split = run("text_to_image", {}, make_sampler(stage, max_batch=2), samples_of(seeds), low)["x_0"]
+    assert (split - together).abs().max() < 1e-3
+    for k in (0, 3, 7):
+        lone_low = None if low is None else low[k : k + 1]
+        alone = run("text_to_image", {}, make_sampler(stage), samples_of([180 + k]), lone_low)["x_0"]
+        assert (alone[0] - together[k]).abs().max() < 1e-3
+    assert (together[0] - together[3]).abs().max() > 0.1
+
+
+def test_guidance_scales_compared_in_one_batch(make_sampler):
+    samples = [sample | {"guidance_scale": scale} for scale in (1.0, 3.0) for sample in samples_of([0, 1])]
+    together = run("text_to_image", {}, make_sampler(), samples)["x_0"]
+    for i, sample in enumerate(samples):
+        alone = run("text_to_image", {}, make_sampler(), [sample])["x_0"]
+        assert (alone[0] - together[i]).abs().max() < 1e-3
+    low = torch.zeros(4, 3, 16, 16)
+    plain = [{"prompt": sample["prompt"], "seed": sample["seed"]} for sample in samples]
+    large = run("text_to_image", {}, make_sampler("stage_2"), samples, low)["x_0"]
+    assert torch.equal(large, run("text_to_image", {}, make_sampler("stage_2"), plain, low)["x_0"]), "stage I's scales"
+
+
+def test_network_without_variance(stages, make_sampler):
+    stage = type(stages["stage_1"])(**vars(stages["stage_1"]) | {"learned_variance": False})
+    sampler = Sampler(stage, make_sampler().embeds, **SETTINGS)
+    with pytest.raises(ValueError, match="variance must be small or large"):
+        run("text_to_image", {}, sampler, samples_of([0]))
+
+
+# --- tasks ---
+
+
+class Counter:
+    """A network that notes how many samples each call has."""
+
+    calls: list
+
+    def __init__(self, network):
+        self.network = network
+        Counter.calls = []
+
+    def __call__(self, x, t, cond):
+        Counter.calls.append(len(x))
+        return self.network(x, t, cond)
+
+
+@pytest.mark.parametrize("stage", ["stage_1", "stage_2"])
+@pytest.mark.parametrize("views", [["identity", "rotate_180"], ["identity", "negate", "jigsaw"]])
+def test_an_anagram_is_one_call_a_step(make_sampler, stage, views):
+    low = None if stage == "stage_1" else torch.zeros(2, 3, 16, 16)
+    entries = [{"view": view, "prompt": prompt, "seed": 0} for view, prompt in zip(views, PROMPTS, strict=False)]
+    samples = [{"seed": 0}, {"seed": 1}]
+    run("visual_anagram", {"views": entries}, make_sampler(stage, Counter), samples, low)
+    assert Counter.calls == [2 * len(views) * len(samples)] * SETTINGS["steps"]
+
+
+@pytest.mark.parametrize("prompts, sigmas", [(PROMPTS[:2], [1.0]), (PROMPTS, [2.0, 1.0])])
+def test_a_hybrid_is_one_call_a_step(make_sampler, prompts, sigmas):
+    experiment = {"prompts": prompts, "sigmas": sigmas, "kernel_size": None}
+    run("hybrid_image", experiment, make_sampler(network=Counter), [{"seed": 0}])
+    assert Counter.calls == [len(prompts) + 1] * SETTINGS["steps"]
+
+
+def test_an_anagram_of_one_prompt_and_no_view_is_that_prompts_picture(make_sampler):
+    entries = [{"view": "identity", "prompt": PROMPTS[0], "seed": 0}] * 2
+    anagram = run("visual_anagram", {"views": entries}, make_sampler(), [{"seed": 0}])["x_0"]
+    plain = run("text_to_image", {}, make_sampler(), [{"seed": 0, "prompt": PROMPTS[0]}])["x_0"]
+    assert (anagram - plain).abs().max() < 1e-4
+
+
+def test_a_hybrid_of_one_prompt_is_that_prompts_picture(make_sampler):
+    for stage, low in (("stage_1", None), ("stage_2", torch.zeros(1, 3, 16, 16))):
+        experiment = {"prompts": [PROMPTS[0]] * 2, "sigmas": [1.0], "kernel_size": 7}
+        hybrid = run("hybrid_image", experiment, make_sampler(stage, variance="small"), [{"seed": 0}], low)["x_0"]
+        plain = [{"seed": 0, "prompt": PROMPTS[0]}]
+        assert (
+            hybrid - run("text_to_image", {}, make_sampler(stage, variance="small"), plain, low)["x_0"]
+        ).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("mask", ["right", "hole"])
+@pytest.mark.parametrize("stage", ["stage_1", "stage_2"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+def test_inpainting_keeps_what_is_known(make_sampler, picture, stage, mask, sampler):
+    low = None if stage == "stage_1" else torch.zeros(2, 3, 16, 16)
+    made = run(
+        "inpainting", {"image": picture, "mask": mask}, make_sampler(stage, sampler=sampler), samples_of([0, 1]), low
+    )
+    size = made["x_0"].shape[-1]
+    original, unknown = torch.from_numpy(load_image(picture, size)), torch.from_numpy(make_mask(mask, size))
+    for x_0 in made["x_0"]:
+        assert torch.equal(x_0[:, ~unknown], original[:, ~unknown])
+        assert (x_0[:, unknown] - original[:, unknown]).abs().mean() > 0.1
+    assert torch.equal(made["mask"], unknown)
+
+
+def test_inpainting_with_a_mask_from_a_file(make_sampler, picture, tmp_path):
+    Image.fromarray(make_mask("left", 32)).save(tmp_path / "mask.png")
+    experiment = {"image": picture, "mask": str(tmp_path / "mask.png")}
+    made = run("inpainting", experiment, make_sampler(), samples_of([0]))
+    assert np.array_equal(made["mask"].numpy(), make_mask("left", 16))
+
+
+def test_forward_process_has_the_mean_and_variance_of_the_formula(make_sampler, picture):
+    samples = make_samples("forward_process", {"timesteps": [250, 500, 750], "seeds": list(range(1000))})
+    made = run("forward_process", {"image": picture}, make_sampler(), samples)
+    x_t, x_0 = made["x_t"].view(3, 1000, 3, 16, 16), made["x_0"]
+    for i, abar in enumerate(made["alpha_bar"].view(3, 1000)[:, 0].tolist()):
+        assert abar == pytest.approx([0.846, 0.492, 0.143][i], abs=1e-3)
+        assert (x_t[i].mean(0) - abar**0.5 * x_0[0]).abs().mean() < 3 * ((1 - abar) / 1000) ** 0.5
+        residual = x_t[i] - abar**0.5 * x_0
+        assert residual.var().item() == pytest.approx(1 - abar, rel=0.01)
+        assert residual.mean().abs() < 0.01
+
+
+def test_image_to_image_is_the_same_loop_started_late(make_sampler, picture):
+    samples = make_samples("image_to_image", {"prompt": PROMPTS[0], "starts": [900, 400], "seeds": [0, 1]})
+    made = run("image_to_image", {"image": picture}, make_sampler(), samples)
+    for i, sample in enumerate(samples):
+        alone = run("image_to_image", {"image": picture}, make_sampler(), [sample])["x_0"]
+        assert (alone[0] - made["x_0"][i]).abs().max() < 1e-3
+    late, early = [(made["x_0"][rows] - made["original"]).abs().mean() for rows in ([2, 3], [0, 1])]
+    assert late < early
+
+
+def test_denoising_measures_every_way(make_sampler, picture):
+    experiment = {"image": picture, "prompt": PROMPTS[0], "keep_every": 2}
+    samples = make_samples("denoising", experiment | {"timesteps": [300, 700], "seeds": [0, 1]})
+    made = run("denoising", experiment, make_sampler(guidance_scale=1.0), samples)
+    original, ways = made["original"], ("noisy", "blur", "fair_blur", "one_step", "x_0")
+    for way in ways:
+        error = (((made[way].clamp(-1, 1) - original) / 2) ** 2).mean((1, 2, 3))
+        assert torch.allclose(made[f"psnr_{way}"], -10 * error.log10(), atol=1e-3)
+        assert made[f"ssim_{way}"].shape == (4,) and (made[f"ssim_{way}"] <= 1).all()
+    assert (made["psnr_blur"] >= made["psnr_noisy"]).all() and (made["psnr_fair_blur"] > made["psnr_blur"]).any()
+    t = made["timesteps"].tolist()  # from 700: 600, 400, 200, 0, -1 in five steps
+    assert t[0] == 600 and t[-1] == -1 and len(t) == len(made["states"]) == len(made["estimates"])
+    assert torch.equal(made["states"][-1], made["x_0"][2])
+
+
+def test_one_step_is_the_formula(make_sampler, picture):
+    sampler = make_sampler(guidance_scale=1.0, thresholding=False)
+    experiment = {"image": picture, "prompt": PROMPTS[0], "keep_every": 5}
+    made = run("denoising", experiment, sampler, [{"timestep": 500, "seed": 0}])
+    noise, _ = sampler.stage.network(made["noisy"], 500, sampler.embeds[PROMPTS[0]][None])
+    abar = sampler.stage.schedule.alpha_bar(500).item()
+    assert torch.allclose(made["one_step"], (made["noisy"] - (1 - abar) ** 0.5 * noise) / abar**0.5, atol=1e-4)
+
+
+def test_best_blur_is_the_best():
+    original = gaussian_blur(torch.randn(1, 3, 32, 32), 2.0).clamp(-1, 1)
+    x = original + 0.3 * torch.randn(2, 3, 32, 32)
+    blurred, sigma = best_blur(x, original)
+    for other in (0.25, 0.5, 1.0, 2.0, 4.0):
+        assert (psnr(blurred, original) >= psnr(gaussian_blur(x, other), original)).all()
+    assert torch.equal(blurred[:1], gaussian_blur(x[:1], sigma[0].item()))
+
+
+def test_upsample_starts_from_the_small_picture(make_sampler, picture):
+    made = run("upsample", {"image": picture}, make_sampler("stage_2"), samples_of([0, 1]))
+    assert made["x_0"].shape == (2, 3, 32, 32)
+    assert np.array_equal(made["low"][0].numpy(), load_image(picture, 16))
