@@ -138,7 +138,7 @@ def check_experiment(experiment):
         if (experiment["kernel_size"] or 1) % 2 == 0:
             raise ValueError(f"kernel_size must be odd, not {experiment['kernel_size']}")
     for entry, path in pictures(experiment).items():
-        if not (BASE / path).is_file():
+        if not os.path.isfile(BASE / path):  # unlike Path's, no error for a name that is too long
             known = f" ({', '.join(MASKS)}, or a file)" if entry == "mask" else ""
             raise ValueError(f"{entry} must be a picture{known}: there is no file {path}")
 
@@ -148,8 +148,8 @@ def pictures(experiment):
     return {e: experiment[e] for e in ("image", "mask") if e in experiment and experiment[e] not in MASKS}
 
 
-MASKS = ("left", "right", "top", "bottom", "hole", "frame")
 EXPERIMENTS_SCHEMA = yaml.safe_load((BASE / "rules/experiments.schema.yaml").read_text())
+MASKS = EXPERIMENTS_SCHEMA["x-masks"]
 STAGES = ("stage_1", "stage_2")
 CASCADE, EXPERIMENTS, PROMPTS = config.get("cascade"), {}, {}
 if CASCADE is not None:

@@ -11,9 +11,9 @@ import torch
 
 from diffusion.cascade import load_stage, load_text_encoder
 from diffusion.checkpoints import load_tensors
-from diffusion.judge import Judge
+from diffusion.judge import Judge, judge_accuracy
 from diffusion.miniature import PROMPTS, centred_digits
-from diffusion.miniature_quality import ANAGRAMS, anagram_accuracy, enlargement, judge_accuracy, prompt_accuracy
+from diffusion.miniature_quality import ANAGRAMS, anagram_accuracy, enlargement, prompt_accuracy
 from diffusion.mnist import load_mnist, to_uint8
 
 torch.set_num_threads(snakemake.threads)

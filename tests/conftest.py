@@ -1,5 +1,6 @@
 """What several tests need: MNIST, and a copy of the project to run the workflow in."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from diffusion.mnist import FILES
 from diffusion.mnist_sources import fetch_mnist
+from tiny_cascade import make_cascade
 
 PROJECT = Path(__file__).parents[1]
 
@@ -76,22 +79,57 @@ def new_workflow(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def small_workflow(new_workflow, mnist_folder):
-    """Makes copies of the project whose config.yaml is the smallest that has a bit of everything."""
+def tiny_cascade(tmp_path_factory):
+    """The tests' cascade with its SHA256SUMS."""
+    folder = make_cascade(tmp_path_factory.mktemp("cascade") / "tiny")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files]
+    (folder / "SHA256SUMS").write_text("".join(sums))
+    return folder
+
+
+SMALL = """
+cascade: tiny
+cascades:
+  tiny:
+    text_encoder: {model: tiny/stage_1}
+    stage_1: {model: tiny/stage_1}
+    stage_2: {model: tiny/stage_2}
+sampling:
+  stage_1: {steps: 3}
+  stage_2: {steps: 2}
+mnist:
+  models:
+    class_conditioned: {network: small, width: 16, class_conditioned: true}
+  epochs: 3
+  images_per_epoch: 100
+  classifier_epochs: 1
+  sampling: {epochs: [], num_images: 100, num_steps: 2}
+"""
+SMALL_EXPERIMENTS = """
+prompts:
+  task: text_to_image
+  prompts: [a red one]
+noised:
+  task: image_to_image
+  image: picture.png
+  prompt: a blue five
+  starts: [390]
+"""
+
+
+@pytest.fixture(scope="session")
+def small_workflow(new_workflow, mnist_folder, tiny_cascade):
+    """Makes copies of the project with the smallest configuration that has something of everything."""
 
     def make(**mnist):
         workflow = new_workflow()
-        config = {
-            "mnist": {
-                "data": str(mnist_folder),
-                "models": {"class_conditioned": {"network": "small", "width": 16, "class_conditioned": True}},
-                "epochs": 3,
-                "images_per_epoch": 100,
-                "classifier_epochs": 1,
-                "sampling": {"epochs": [], "num_images": 100, "num_steps": 2},
-            }
-            | mnist
-        }
+        shutil.copytree(tiny_cascade, workflow.folder / "tiny")
+        Image.effect_mandelbrot((32, 32), (-2, -1, 1, 1), 50).save(workflow.folder / "picture.png")
+        (workflow.folder / "experiments").mkdir(exist_ok=True)
+        (workflow.folder / "experiments/tiny.yaml").write_text(SMALL_EXPERIMENTS)
+        config = yaml.safe_load(SMALL)
+        config["mnist"] |= {"data": str(mnist_folder)} | mnist
         workflow.configure(config)
         return workflow
 

@@ -1,13 +1,14 @@
 """Whatever stands in config.yaml or among the experiments: refused in one sentence that names the entry, or run safely."""
 
+import ast
 import re
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 
 from conftest import PROJECT
-from generated import documents, spoilt
+from generated import HOSTILE, documents, spoilt
 from reporting.schema import check
 
 CONFIG = yaml.safe_load((PROJECT / "rules/config.schema.yaml").read_text())
@@ -60,3 +61,126 @@ NAME = r"[a-z][a-z0-9_]*"
 def folders(document):
     """The names in a document that become names of folders."""
     return list(document["mnist"]["models"]) if "mnist" in document else list(document)
+
+
+def plan(workflow, config, experiments=None):
+    """A dry run; returns (exit status, output), sure that it ran nothing and left nothing."""
+    (workflow.folder / "config.yaml").write_text(config)
+    if experiments is not None:
+        (workflow.folder / "experiments/tiny.yaml").write_text(experiments)
+    before = sorted(path for path in workflow.folder.rglob("*") if ".snakemake" not in path.parts)
+    done = workflow.run("-n", "--quiet", "all", check=False)
+    assert sorted(path for path in workflow.folder.rglob("*") if ".snakemake" not in path.parts) == before
+    return done.returncode, done.stdout
+
+
+def test_generated_configurations_are_planned_or_refused_in_a_sentence(small_workflow):
+    """Whole, through Snakemake: what no schema can see (a cascade that is not there, a folder of weights) too."""
+    workflow = small_workflow()
+    small = yaml.safe_load((workflow.folder / "config.yaml").read_text())
+    statuses = []
+
+    @seed(180)
+    @settings(max_examples=6, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(documents(CONFIG))
+    def planned(document):
+        document["mnist"]["epochs"] = min(document["mnist"]["epochs"], 3)  # each epoch is a job
+        if document.get("cascade") is not None and len(statuses) % 2:
+            document |= {"cascade": "tiny", "cascades": small["cascades"]}
+            document.pop("experiments", None)
+        status, said = plan(workflow, yaml.safe_dump(document, allow_unicode=True))
+        statuses.append(status)
+        assert "Traceback" not in said
+        if status != 0:
+            assert re.match(r"[\w./]+: ", said.strip().splitlines()[-1]), said
+
+    planned()
+    assert 0 in statuses
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "- a list",
+        "mnist: [",
+        "mnist: !!python/object/apply:os.system ['touch evil']",
+        "mnist: !!python/name:os.system",
+    ],
+)
+def test_what_is_no_plain_yaml_is_refused_and_never_run(small_workflow, text):
+    status, said = plan(small_workflow(), text)
+    assert status != 0 and re.search("Config file|config.yaml: mnist", said) and "Traceback" not in said
+
+
+def test_prompts_titles_and_pictures_may_be_called_anything(small_workflow):
+    """A prompt's braces are no wildcards, quotes and semicolons no shell: planned as they are."""
+    workflow = small_workflow()
+    prompts = [text for text in HOSTILE if len(text) <= 2000]
+    names = ["$(touch evil).png", "a b; c.png", "'.png", "Ünï.png", "-rf.png", "<b>.png"]
+    for name in names:
+        (workflow.folder / name).write_bytes((workflow.folder / "picture.png").read_bytes())
+    experiments = {
+        "prompts": {"task": "text_to_image", "prompts": prompts, "caption": "{x} $(touch evil) <script>"},
+        **{f"upsample_{i}": {"task": "upsample", "image": name, "title": name} for i, name in enumerate(names)},
+    }
+    status, said = plan(workflow, (workflow.folder / "config.yaml").read_text(), yaml.safe_dump(experiments))
+    assert status == 0, said
+
+
+@pytest.mark.parametrize(
+    ("experiments", "message"),
+    [
+        ("- a", "the document must be a mapping"),
+        ("a: [", "cannot be read"),
+        ("a: !!python/object/apply:os.system ['touch evil']", "cannot be read"),
+        ("../a: {task: upsample, image: picture.png}", '"../a" in the document is not allowed'),
+        ("a: {task: upsample, image: /nowhere.png}", "a/image must be a picture: there is no file /nowhere.png"),
+        ("a: {task: upsample, image: '{dog}.png'}", '"{dog}.png" in a/image is not allowed'),
+        (f"a: {{task: upsample, image: {'x' * 400}}}", "a/image must be a picture: there is no file x"),
+        ("a: {task: upsample, image: picture.png, seeds: [0.5]}", "a/seeds/0 must be a whole number, not 0.5"),
+    ],
+)
+def test_bad_experiments_are_one_sentence(small_workflow, experiments, message):
+    workflow = small_workflow()
+    status, said = plan(workflow, (workflow.folder / "config.yaml").read_text(), experiments)
+    assert status != 0 and "Traceback" not in said
+    assert said.strip().splitlines()[-1].startswith(f"experiments/tiny.yaml: {message}") or (
+        message == "cannot be read" and "experiments/tiny.yaml cannot be read" in said
+    )
+
+
+def calls(path):
+    """(name, call) of each call in a Python file, the name with its dots."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def test_no_shell_string_is_ever_made():
+    for path in SCRIPTS:
+        for name, call in calls(path):
+            assert name not in ("os.system", "os.popen", "eval", "exec", "subprocess.getoutput"), path
+            assert not any(keyword.arg == "shell" for keyword in call.keywords), path
+            if name.startswith("subprocess."):
+                assert not isinstance(call.args[0], ast.Constant | ast.JoinedStr | ast.BinOp), path
+    for path in [PROJECT / "Snakefile", *PROJECT.glob("rules/*.smk")]:
+        assert not re.search(r"^\s*(shell|run):|shell\(", path.read_text(), re.MULTILINE), path
+
+
+def test_nothing_is_ever_unpickled():
+    for path in SCRIPTS:
+        assert not re.search(
+            r"^\s*(import|from) (pickle|joblib|dill|shelve|marshal)\b", path.read_text(), re.MULTILINE
+        ), path
+        for name, call in calls(path):
+            said = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+            if name in ("torch.load", "pd.read_pickle"):
+                assert said.get("weights_only") == "True", path
+            if name == "np.load":
+                assert said.get("allow_pickle", "False") == "False", path
+            if name.endswith(
+                ("Model.from_pretrained", "UNet2DConditionModel.from_pretrained", "EncoderModel.from_pretrained")
+            ):
+                assert said.get("use_safetensors") == "True", path
+            assert "trust_remote_code" not in said, path

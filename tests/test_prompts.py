@@ -1,11 +1,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from diffusion.prompts import embedding_key, encoder_identity, normalise, prompts_of
 
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 ENCODER = {"identity": "abc", "dtype": "float32", "max_length": 77}
 
 
@@ -33,7 +35,7 @@ def test_key_is_the_hash_of_all_that_determines_it():
 
 
 def test_prompts_of_every_kind_of_experiment():
-    assert prompts_of({}) == [""]
+    assert prompts_of({"image": "a.png"}) == []
     assert prompts_of({"prompt": "A dog"}) == ["", "a dog"]
     assert prompts_of({"prompts": ["b", "A", "a "]}) == ["", "a", "b"]
     assert prompts_of({"views": [{"view": "identity", "prompt": "x"}, {"view": "negate", "prompt": "Y"}]}) == [
@@ -79,4 +81,4 @@ def test_cache_spares_reading_and_is_never_wrong(folder, tmp_path, monkeypatch):
 
 def test_needs_no_torch():
     code = "import sys, diffusion.prompts, diffusion.images, diffusion.views; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": "scripts"}).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(SCRIPTS)}).returncode == 0

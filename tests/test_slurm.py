@@ -8,6 +8,7 @@ import tempfile
 import time
 
 import pytest
+import yaml
 
 from conftest import PROJECT
 
@@ -90,7 +91,9 @@ def test_a_cancelled_training_goes_on_where_it_was(slurm, small_workflow):
     assert job["MinMemoryNode"] == "4000M"
     slurm("scancel", job["JobId"])
     assert run.wait(timeout=180) != 0
-    assert "CANCELLED" in (cluster.folder / "snakemake.log").read_text()
+    (log,) = (cluster.folder / ".snakemake/slurm_logs").glob(f"*/{job['JobId']}.log")
+    assert "CANCELLED" in log.read_text()
+    assert str(log) in (cluster.folder / "snakemake.log").read_text()
 
     first = cluster.folder / CHECKPOINT.format(1)
     assert first.read_bytes() == (local.folder / CHECKPOINT.format(1)).read_bytes()
@@ -102,3 +105,22 @@ def test_a_cancelled_training_goes_on_where_it_was(slurm, small_workflow):
     for epoch in (1, 2, 3):
         path = CHECKPOINT.format(epoch)
         assert (cluster.folder / path).read_bytes() == (local.folder / path).read_bytes()
+
+
+def test_gpus_memory_and_time_are_asked_for_as_the_configuration_says(slurm, small_workflow):
+    workflow = small_workflow()
+    config = yaml.safe_load((workflow.folder / "config.yaml").read_text())
+    config["cascades"]["tiny"]["text_encoder"]["resources"] = {"mem_mb": 6000, "runtime": 45}
+    config["cascades"]["tiny"]["stage_1"]["resources"] = {"gpu": 1, "mem_mb": 3000, "runtime": 20}
+    workflow.configure(config)
+    run, seen = start(workflow, "results/tiny/prompts/stage_1.safetensors"), {}
+    while run.poll() is None:
+        for job in jobs(slurm).values():
+            seen[job["Comment"].removesuffix("_wildcards_").split("_wildcards_")[0]] = job
+        time.sleep(0.2)
+    assert run.returncode == 0, (workflow.folder / "snakemake.log").read_text()[-3000:] + workflow.logs()
+    encoder, stage_1 = seen["rule_encode_prompts"], seen["rule_stage_1"]
+    assert encoder["MinMemoryNode"] == "6000M" and encoder["TimeLimit"] == "00:45:00"
+    assert not any("gpu" in value for value in encoder.values())
+    assert stage_1["MinMemoryNode"] == "3000M" and stage_1["TimeLimit"] == "00:20:00"
+    assert stage_1["TresPerJob"] in ("gres:gpu:1", "gres/gpu:1")

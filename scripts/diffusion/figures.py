@@ -3,7 +3,7 @@
 A function for each task, by name in FIGURES. No torch: pictures come as numpy arrays (3, H, W) in about [-1, 1].
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,8 @@ from diffusion.views import make_view
 
 STAGES = {"stage_2": "Stage II", "stage_1": "Stage I"}  # the largest pictures first
 TURNS = ("rotate_180", "rotate_90_cw", "rotate_90_ccw", "flip_vertical", "flip_horizontal", "negate")
-FEW = 8  # as many samples as are also shown turning, scrubbing or beside one another; the grids show all
-DISTANCES = (1, 2, 4)
+FEW = 8  # as many samples also turn, or are seen from afar; the grids show all
+DISTANCES = (4, 2, 1)
 GREY = (128, 128, 128)
 
 
@@ -35,11 +35,12 @@ class Stage:
         """Like "Stage I, 64 × 64 pixels"."""
         return "{}, {} × {} pixels".format(self.name, *self.arrays["x_0"].shape[:1:-1])
 
-    def label(self, i: int) -> str:
-        """What sets sample i apart from the others."""
+    def label(self, i: int, among: Sequence[int] | None = None) -> str:
+        """What sets sample i apart from those it stands among: by default from all."""
         words = {"prompt": "“{}”", "guidance_scale": "guidance {:g}", "start": "from t = {}", "timestep": "t = {}"}
         words["seed"] = "seed {}"
-        varying = [key for key in words if len({sample.get(key) for sample in self.samples}) > 1]
+        others = [self.samples[j] for j in among or range(len(self.samples))]
+        varying = [key for key in words if len({sample.get(key) for sample in others}) > 1]
         return ", ".join(words[key].format(self.samples[i][key]) for key in varying or ["seed"])
 
     def panel(self, i: int, what: str, **entries) -> dict:
@@ -48,7 +49,7 @@ class Stage:
         panel = {"label": self.label(i), "alt": f"{what}: {self.label(i)}, {self.title}", "provenance": made}
         if "picture" not in entries:
             panel["picture"] = to_picture(self.arrays["x_0"][i])
-        if self.judged is not None:
+        if self.judged is not None and "success" not in entries:
             panel["success"] = self.judged["success"][i]
             panel["provenance"] = made | {"judge_reads": self.judged["reads"][i]}
         return panel | entries
@@ -58,14 +59,13 @@ class Stage:
         picture = picture if isinstance(picture, Image.Image) else to_picture(picture)
         return {"picture": picture, "label": label, "alt": alt, "provenance": {}}
 
-    def grid(self, what: str) -> dict:
-        """All samples, in a row those that differ in their seed only."""
-        seeds = len({sample["seed"] for sample in self.samples})
-        columns = min(
-            seeds if 1 < seeds < len(self.samples) else len(self.samples), 16 if seeds < len(self.samples) else 8
-        )
-        panels = [self.panel(i, what) for i in range(len(self.samples))]
-        return {"layout": "grid", "title": self.title, "columns": columns, "panels": panels}
+    def grid(self, what: str, among: Sequence[int] | None = None, title: str = "") -> dict:
+        """All samples or those of some indices, in a row those that differ in their seed only."""
+        rows = among or range(len(self.samples))
+        seeds = len({self.samples[i]["seed"] for i in rows})
+        columns = min(seeds, 16) if 1 < seeds < len(rows) else min(len(rows), 8)
+        panels = [self.panel(i, what, label=self.label(i, rows)) for i in rows]
+        return {"layout": "grid", "title": f"{self.title}{title}", "columns": columns, "panels": panels}
 
 
 def forward_process(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], list[dict]]:
@@ -80,6 +80,7 @@ def forward_process(experiment: dict, stages: dict[str, Stage]) -> tuple[list[di
                 picture=to_picture(x_t),
                 label=f"t = {drawn.samples[i]['timestep']}: {signal:.2f} of the picture, {noise:.2f} of noise",
                 provenance=drawn.model | drawn.samples[i],
+                success=None,
             )
         )
     return [{"layout": "row", "panels": panels}], []
@@ -96,69 +97,89 @@ WAYS = {
 
 def denoising(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], list[dict]]:
     drawn = stages["stage_1"]
-    arrays, timesteps = drawn.arrays, list(dict.fromkeys(sample["timestep"] for sample in drawn.samples))
-    rows = {t: [i for i, sample in enumerate(drawn.samples) if sample["timestep"] == t] for t in timesteps}
-    panels = []
-    for way, words in WAYS.items():
-        for t in timesteps:
-            i = rows[t][0]
-            made = drawn.model | {key: drawn.samples[i][key] for key in ("seed", "timestep")} | {"way": words}
-            made |= {"sigma": float(arrays[f"sigma_{way}"][i])} if "blur" in way else {}
-            made |= drawn.samples[i] | drawn.sampling if way in ("one_step", "x_0") else {}
-            label = f"{words}, t = {t}: {arrays[f'psnr_{way}'][i]:.1f} dB"
-            panels.append(
-                drawn.panel(i, way, picture=to_picture(arrays[way][i]), label=label, alt=label, provenance=made)
-            )
-    original = drawn.plain_panel(arrays["original"][0], "the picture", "The picture without noise")
-    states = []
-    for x_t, x_0, t in zip(arrays["states"], arrays["estimates"], arrays["timesteps"].tolist(), strict=True):
-        state = f"t = {t}" if t >= 0 else "finished"
-        for picture, label in ((x_t, "xₜ: what the loop holds"), (x_0, "x₀: the network's estimate of the picture")):
-            entries = {"picture": to_picture(picture), "label": label, "state": state, "alt": f"{label}, {state}"}
-            states.append(drawn.panel(0, label, **entries))
-
-    def mean(score, way, t):
-        return float(arrays[f"{score}_{way}"][rows[t]].mean())
-
-    series = [
-        {"name": words, "x": [f"t = {t}" for t in timesteps], "y": [mean("psnr", way, t) for t in timesteps]}
-        for way, words in WAYS.items()
-    ]
-    chart = {"kind": "bar", "x": {"label": "noise added up to"}, "y": {"label": "PSNR", "unit": "dB"}, "series": series}
-    metrics = [
-        {
-            "name": f"{score.upper()}, t = {t}, {words}",
-            "value": mean(score, way, t),
-            "n": len(rows[t]),
-            "goal": "higher",
-        }
-        | ({"unit": "dB"} if score == "psnr" else {})
+    rows = {}  # of each timestep
+    for i, sample in enumerate(drawn.samples):
+        rows.setdefault(sample["timestep"], []).append(i)
+    means = {
+        (score, way, t): float(drawn.arrays[f"{score}_{way}"][rows[t]].mean())
         for score in ("psnr", "ssim")
-        for t in timesteps
+        for t in rows
+        for way in WAYS
+    }
+    series = [
+        {"name": words, "x": [f"t = {t}" for t in rows], "y": [means["psnr", way, t] for t in rows]}
         for way, words in WAYS.items()
     ]
+    seeds = len(next(iter(rows.values())))
+    which = "" if seeds == 1 else f"Shown is the first of {seeds} seeds; the chart and the table are means over all. "
     blocks = [
-        {"layout": "row", "panels": [original]},
+        {"layout": "row", "panels": [drawn.plain_panel(drawn.arrays["original"][0], "the picture", "The picture")]},
         {
             "layout": "grid",
-            "columns": len(timesteps),
-            "panels": panels,
-            "caption": "Each blur is the one that comes nearest to the picture, which only who knows the picture can find.",
+            "columns": len(rows),
+            "panels": [_denoised(drawn, row[0], way) for way in WAYS for row in rows.values()],
+            "caption": f"{which}Each blur is the one that comes nearest to the picture: to find it one has to know it.",
         },
         {
             "layout": "chart",
             "panels": [],
-            "chart": chart,
-            "caption": "One step gives about the mean of all pictures that may lie under the noise: PSNR rewards that, though "
-            "it is blurred. All steps give one of them, sharp, and on the whole further from the one that was there.",
+            "chart": {
+                "kind": "bar",
+                "x": {"label": "noise added up to"},
+                "y": {"label": "PSNR", "unit": "dB"},
+                "series": series,
+            },
+            "caption": "One step gives about the mean of all pictures that may lie under the noise: PSNR rewards that, "
+            "though it is blurred. All steps give one of them, sharp, and mostly further from the one that was there.",
         },
-        {"layout": "scrub", "title": f"All steps, from t = {max(timesteps)}", "panels": states},
+        {
+            "layout": "scrub",
+            "title": f"All steps, from t = {max(rows)}",
+            "panels": _states(drawn, rows[max(rows)][0]),
+        },
+    ]
+    metrics = [
+        {"name": f"{score.upper()}, t = {t}, {WAYS[way]}", "value": mean, "n": len(rows[t]), "goal": "higher"}
+        | ({"unit": "dB"} if score == "psnr" else {})
+        for (score, way, t), mean in means.items()
     ]
     return blocks, metrics
 
 
+def _denoised(drawn, i, way):
+    """Sample i, denoised in one way."""
+    sample, psnr = drawn.samples[i], drawn.arrays[f"psnr_{way}"][i]
+    made = {"seed": sample["seed"], "timestep": sample["timestep"], "way": WAYS[way]}
+    if "blur" in way:
+        made["sigma"] = float(drawn.arrays[f"sigma_{way}"][i])
+    if way in ("one_step", "x_0"):
+        made |= drawn.model | sample | drawn.sampling
+    label = f"{WAYS[way]}, t = {sample['timestep']}: {psnr:.1f} dB"
+    entries = {"picture": to_picture(drawn.arrays[way][i]), "label": label, "alt": label, "provenance": made}
+    return drawn.panel(i, way, **entries, success=None)
+
+
+def _states(drawn, i):
+    """Sample i on its way: after each kept step what the loop holds, and the estimate that the step used."""
+    panels, arrays = [], drawn.arrays
+    for x_t, x_0, t in zip(arrays["states"], arrays["estimates"], arrays["timesteps"].tolist(), strict=True):
+        state = f"t = {t}" if t >= 0 else "finished"
+        for picture, label in ((x_t, "xₜ: what the loop holds"), (x_0, "x₀: the network's estimate of the picture")):
+            entries = {"picture": to_picture(picture), "label": label, "state": state, "alt": f"{label}, {state}"}
+            panels.append(drawn.panel(i, label, **entries, success=None))
+    return panels
+
+
 def text_to_image(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], list[dict]]:
-    return [drawn.grid("A picture from pure noise") for drawn in stages.values()], []
+    blocks = []
+    for drawn in stages.values():
+        if "guidance_scales" not in experiment:
+            blocks.append(drawn.grid("A picture from pure noise"))
+            continue
+        for prompt in experiment["prompts"]:  # a grid for each, its rows the guidance scales
+            rows = [i for i, sample in enumerate(drawn.samples) if sample["prompt"] == prompt]
+            blocks.append(drawn.grid(f"“{prompt}” from pure noise", rows, f": “{prompt}”"))
+    return blocks, []
 
 
 def image_to_image(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], list[dict]]:
@@ -169,7 +190,7 @@ def image_to_image(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dic
     for i, sample in enumerate(drawn.samples):
         if sample["seed"] == seed:
             state = f"from t = {sample['start']}"
-            states += [original | {"state": state}, drawn.panel(i, "What became of it", state=state)]
+            states += [original | {"state": state}, drawn.panel(i, "What became of it", state=state, success=None)]
     blocks = [{"layout": "scrub", "title": f"Seed {seed}", "panels": states}]
     return blocks + [stage.grid("What became of the picture") for stage in stages.values()], []
 
@@ -188,20 +209,28 @@ def inpainting(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], 
 
 def visual_anagram(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], list[dict]]:
     drawn = next(iter(stages.values()))
-    entries, size = experiment["views"], stages["stage_1"].arrays["x_0"].shape[-1]
-    first, *others = [make_view(entry["view"], size, entry["seed"]) for entry in entries]
-    panels = []
-    for i in range(min(len(drawn.samples), FEW)):
-        picture = drawn.arrays["x_0"][i]
-        for view, entry in zip(others, entries[1:], strict=True):
-            turn = {"transform": view.name}
-            if first.name != "identity" or view.name not in TURNS:
-                turn = {"picture_after": to_picture(view.view(picture))}
-            words = {"label": entries[0]["prompt"], "reads": entry["prompt"]}
-            alt = f"“{words['label']}”, and after the turn ({view.name}) “{words['reads']}”, {drawn.label(i)}"
-            panels.append(drawn.panel(i, alt, picture=to_picture(first.view(picture)), alt=alt, **words, **turn))
-    blocks = [{"layout": "flip", "title": drawn.title, "panels": panels}]
-    return blocks + [stage.grid(f"Anagram as seen under {first.name}") for stage in stages.values()], []
+    size = stages["stage_1"].arrays["x_0"].shape[-1]
+    first, *others = [(make_view(view["view"], size, view["seed"]), view["prompt"]) for view in experiment["views"]]
+    blocks = [
+        {
+            "layout": "flip",
+            "title": f"{drawn.title}: {other[0].name.replace('_', ' ')}",
+            "panels": [_turning(drawn, i, first, other) for i in range(min(len(drawn.samples), FEW))],
+        }
+        for other in others
+    ]
+    return blocks + [stage.grid("The anagram as it was drawn") for stage in stages.values()], []
+
+
+def _turning(drawn, i, first, other):
+    """Sample i under the first view, which turns into that under the other. Each comes with its prompt."""
+    (view, label), (view_after, reads) = first, other
+    picture = drawn.arrays["x_0"][i]
+    turn = {"transform": view_after.name}
+    if view.name != "identity" or view_after.name not in TURNS:  # a browser does not know it
+        turn = {"picture_after": to_picture(view_after.view(picture))}
+    alt = f"“{label}”, and after the turn ({view_after.name}) “{reads}”, {drawn.label(i)}"
+    return drawn.panel(i, alt, picture=to_picture(view.view(picture)), label=label, reads=reads, alt=alt, **turn)
 
 
 def hybrid_image(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], list[dict]]:
@@ -211,7 +240,7 @@ def hybrid_image(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict]
         state = "near" if distance == 1 else f"{distance} times as far"
         for i in range(min(len(drawn.samples), FEW)):
             picture = _from_afar(to_picture(drawn.arrays["x_0"][i]), distance)
-            panels.append(drawn.panel(i, f"The hybrid, {state}", picture=picture, state=state))
+            panels.append(drawn.panel(i, f"The hybrid, {state}", picture=picture, state=state, success=None))
     blocks = [{"layout": "scrub", "title": "Near and far", "panels": panels}]
     return blocks + [stage.grid("Hybrid image") for stage in stages.values()], []
 
@@ -220,17 +249,9 @@ def upsample(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], li
     drawn = stages["stage_2"]
     low = to_picture(drawn.arrays["low"][0])
     pixels = low.resize(drawn.arrays["x_0"].shape[:1:-1], Image.Resampling.NEAREST)
-    blocks = [
-        {
-            "layout": "compare",
-            "panels": [
-                drawn.plain_panel(pixels, f"{low.width} × {low.height} pixels", "The small picture"),
-                drawn.panel(i, "The picture enlarged"),
-            ],
-        }
-        for i in range(min(len(drawn.samples), FEW))
-    ]
-    return blocks + ([drawn.grid("The picture enlarged")] if len(drawn.samples) > 1 else []), []
+    small = drawn.plain_panel(pixels, f"{low.width} × {low.height} pixels", "The small picture")
+    compare = {"layout": "compare", "panels": [small, drawn.panel(0, "The picture enlarged", success=None)]}
+    return [compare, drawn.grid("The picture enlarged")], []
 
 
 def _from_afar(picture, distance):

@@ -134,7 +134,7 @@ def write_stage_1(folder: str | Path, text: str | Path, weights: dict[str, torch
     folder, text = Path(folder), Path(text)
     IFPipeline(
         tokenizer=T5Tokenizer.from_pretrained(text / "tokenizer"),
-        text_encoder=T5EncoderModel.from_pretrained(text / "text_encoder"),
+        text_encoder=T5EncoderModel.from_pretrained(text / "text_encoder", use_safetensors=True),
         unet=_half(1, weights),
         scheduler=make_scheduler(sample_max_value=1.5),
         **WITHOUT,

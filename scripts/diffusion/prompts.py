@@ -14,10 +14,11 @@ def normalise(prompt: str) -> str:
 
 
 def prompts_of(experiment: dict) -> list[str]:
-    """The normalised prompts of an experiment, each once, sorted, and the empty one of classifier-free guidance."""
-    views = [view["prompt"] for view in experiment.get("views", [])]
-    single = [experiment["prompt"]] if "prompt" in experiment else []
-    return sorted({normalise(prompt) for prompt in ["", *single, *experiment.get("prompts", []), *views]})
+    """The normalised prompts of an experiment, each once, sorted, and with them the empty one of classifier-free
+    guidance. None if the experiment's task asks no network."""
+    prompts = [view["prompt"] for view in experiment.get("views", [])] + experiment.get("prompts", [])
+    prompts += [experiment["prompt"]] if "prompt" in experiment else []
+    return sorted({"", *map(normalise, prompts)}) if prompts else []
 
 
 def embedding_key(prompt: str, encoder: dict) -> str:

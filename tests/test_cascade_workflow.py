@@ -1,0 +1,257 @@
+"""Part A as its user runs it, on a tiny cascade: whole, again, changed, refused."""
+
+import resource
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from conftest import PROJECT
+from diffusion.checkpoints import load_arrays, save_tensors
+from diffusion.images import load_image, load_mask
+from diffusion.judge import Judge
+from reporting.figure import read_figure
+from reporting.schema import check
+from test_workflow import digests
+
+EXPERIMENTS = yaml.safe_load((PROJECT / "tests/experiments_tiny.yaml").read_text())
+SCHEMA = yaml.safe_load((PROJECT / "rules/experiments.schema.yaml").read_text())
+CONFIG = {
+    "cascade": "tiny",
+    "experiments": "tiny.yaml",
+    "cascades": {
+        "tiny": {
+            "text_encoder": {"model": "tiny/stage_1"},
+            "stage_1": {"model": "tiny/stage_1"},
+            "stage_2": {"model": "tiny/stage_2"},
+            "judge": "judge.safetensors",
+        }
+    },
+    "sampling": {"stage_1": {"steps": 4}, "stage_2": {"steps": 3}},
+    "mnist": {
+        "models": {"class_conditioned": {"network": "small", "width": 16, "class_conditioned": True}},
+        "epochs": 1,
+        "images_per_epoch": 100,
+        "classifier_epochs": 1,
+        "sampling": {"epochs": [], "num_images": 100, "num_steps": 2},
+    },
+}
+FIGURES = [f"results/tiny/{name}/figure.json" for name in EXPERIMENTS]
+
+
+@pytest.fixture(scope="module")
+def workflow(new_workflow, mnist_folder, tiny_cascade):
+    """A copy of the project with every task among its experiments."""
+    workflow = new_workflow()
+    shutil.copytree(tiny_cascade, workflow.folder / "tiny")
+    y, x = np.indices((48, 64))
+    colours = np.stack([4 * x, 5 * y, 2 * (x + y)], -1).astype(np.uint8)
+    Image.fromarray(colours).save(workflow.folder / "picture.png")
+    Image.fromarray((x > 30) & (y < 30)).save(workflow.folder / "mask.png")
+    torch.manual_seed(0)
+    save_tensors(workflow.folder / "judge.safetensors", Judge().state_dict(), {})
+    workflow.configure(CONFIG | {"mnist": CONFIG["mnist"] | {"data": str(mnist_folder)}})
+    write_experiments(workflow, EXPERIMENTS)
+    return workflow
+
+
+def write_experiments(workflow, experiments):
+    (workflow.folder / "tiny.yaml").write_text(yaml.safe_dump(experiments, sort_keys=False))
+
+
+@pytest.fixture(scope="module")
+def finished(workflow):
+    """The same, run on one core; `.seconds` is the processor time that the cascade's jobs took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    workflow.run("--cores", 1, *FIGURES)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    workflow.seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    workflow.run("--cores", 1)
+    return workflow
+
+
+@pytest.fixture
+def change(finished):
+    """Changes the experiments, {way to an entry: its new value}, until the test ends."""
+
+    def change(changes):
+        experiments = yaml.safe_load(yaml.safe_dump(EXPERIMENTS))
+        for (*way, last), value in changes.items():
+            entry = experiments
+            for key in way:
+                entry = entry[key]
+            entry[last] = value
+        write_experiments(finished, experiments)
+
+    yield change
+    write_experiments(finished, EXPERIMENTS)
+
+
+def load(workflow, name, stage):
+    return load_arrays(workflow.folder / f"results/tiny/{name}/{stage}.safetensors")
+
+
+def test_every_task_runs_within_three_minutes(finished):
+    assert finished.seconds < 180
+    assert {experiment["task"] for experiment in EXPERIMENTS.values()} == set(SCHEMA["x-stages"])
+    for figure in FIGURES:
+        read_figure(finished.folder / figure)
+
+
+def test_stages_hold_raw_pictures_and_what_made_them(finished):
+    for name, experiment in EXPERIMENTS.items():
+        for stage, size in (("stage_1", 16), ("stage_2", 32)):
+            if stage not in SCHEMA["x-stages"][experiment["task"]]:
+                assert not (finished.folder / f"results/tiny/{name}/{stage}.safetensors").exists()
+                continue
+            arrays, made = load(finished, name, stage)
+            assert arrays["x_0"].shape[1:] == (3, size, size) and arrays["x_0"].dtype == np.float32
+            assert made["model"]["max_batch"] == 64 and len(made["model"]["revision"]) == 12
+            assert made["sampling"]["steps"] == {"stage_1": 4, "stage_2": 3}[stage]
+
+
+def test_stage_2_enlarges_the_chosen_seeds(finished):
+    small, made = load(finished, "text_to_image", "stage_1")
+    large, chosen = load(finished, "text_to_image", "stage_2")
+    assert len(small["x_0"]) == len(made["samples"]) == 8
+    assert [sample["seed"] for sample in chosen["samples"]] == [1] * 4 and len(large["x_0"]) == 4
+
+
+def test_inpainting_keeps_the_known_pixels(finished):
+    for stage, size in (("stage_1", 16), ("stage_2", 32)):
+        arrays, _ = load(finished, "inpainting", stage)
+        unknown = load_mask(finished.folder / "mask.png", size)
+        original = load_image(finished.folder / "picture.png", size)
+        assert unknown.any() and np.array_equal(arrays["x_0"][0][:, ~unknown], original[:, ~unknown])
+
+
+def test_the_report_shows_every_figure_and_no_markup_of_a_prompt(finished):
+    page = (finished.folder / "results/report.html").read_text()
+    assert all(f"tiny_{name}" in page for name in EXPERIMENTS)
+    assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)" in page
+    assert str(finished.folder) not in page
+
+
+def test_a_judge_counts_successes(finished):
+    figure = read_figure(finished.folder / "results/tiny/visual_anagram/figure.json")
+    assert any("all readings at once" in metric["name"] for metric in figure.metrics)
+    assert any(isinstance(panel.get("success"), bool) for block in figure.blocks for panel in block["panels"])
+
+
+def test_a_second_run_plans_nothing(finished):
+    assert finished.planned() == {}
+
+
+ONE_EXPERIMENT = {"stage_1": 1, "stage_2": 1, "judge": 1, "figure": 1, "report": 1}
+
+
+@pytest.mark.parametrize(
+    "changes, jobs",
+    [
+        ({("inpainting", "prompt"): "a green seven"}, {"encode_prompts": 1} | ONE_EXPERIMENT),
+        ({("visual_anagram", "views", 1, "prompt"): "a green seven"}, {"encode_prompts": 1} | ONE_EXPERIMENT),
+        ({("inpainting", "prompt"): "a blue five"}, ONE_EXPERIMENT),  # known from another experiment
+        ({("inpainting", "stage_1"): {"steps": 5}}, ONE_EXPERIMENT),
+        ({("inpainting", "stage_2"): {"noise_level": 5}}, {"stage_2": 1, "judge": 1, "figure": 1, "report": 1}),
+        ({("text_to_image", "upsample"): [0]}, {"stage_2": 1, "judge": 1, "figure": 1, "report": 1}),
+        ({("inpainting", "upsample"): []}, {"judge": 1, "figure": 1, "report": 1}),
+        ({("upsample", "caption"): "Another one."}, {"figure": 1, "report": 1}),
+    ],
+    ids=lambda value: "-".join(map(str, next(iter(value)))) if isinstance(next(iter(value)), tuple) else "",
+)
+def test_a_change_reruns_its_own_experiment_only(finished, change, changes, jobs):
+    change(changes)
+    assert finished.planned() == jobs
+
+
+def test_another_text_encoder_reruns_all_that_it_reads(finished):
+    path = finished.folder / "tiny/stage_1/tokenizer/tokenizer_config.json"
+    before = path.read_text()
+    path.write_text(before.replace("}", ', "model_max_length": 99}'))
+    plan = finished.planned()
+    path.write_text(before)
+    assert (
+        plan["encode_prompts"] == 1 and plan["stage_1"] == len(EXPERIMENTS) - 2
+    )  # neither forward_process nor upsample
+
+
+def test_made_again_to_the_bit(finished):
+    made = digests(finished.folder)
+    for name in ("visual_anagram", "text_to_image"):
+        shutil.rmtree(finished.folder / f"results/tiny/{name}")
+    shutil.rmtree(finished.folder / "results/tiny/prompt_embeds")
+    finished.run("--cores", 1)
+    assert digests(finished.folder) == made
+
+
+@pytest.mark.parametrize(
+    "experiment, said",
+    [
+        ({"task": "text_to_video"}, 'x/task must be one of forward_process, .*, not "text_to_video"'),
+        (
+            {"task": "text_to_image", "prompts": ["a"], "promts": []},
+            'x has an unknown entry "promts"; known: .*prompts',
+        ),
+        ({"task": "text_to_image"}, "x lacks the entry prompts"),
+        (
+            {"task": "text_to_image", "prompts": ["a"], "stage_1": {"sampler": "euler"}},
+            "x/stage_1/sampler must be one of",
+        ),
+        ({"task": "text_to_image", "prompts": ["a"], "stage_1": {"noise_level": 3}}, "x/stage_1 has an unknown entry"),
+        (
+            {"task": "visual_anagram", "views": [{"view": "turn", "prompt": "a"}] * 2},
+            "x/views/0/view must be one of .*jigsaw",
+        ),
+        ({"task": "image_to_image", "image": "a.png", "starts": [1000]}, "x/starts/0 must be .*at most 999, not 1000"),
+        ({"task": "inpainting", "image": "a.png", "mask": "left", "upsample": "some"}, "x/upsample"),
+        ({"task": "upsample", "image": "a.png", "seeds": [1, 1]}, "x/seeds must not repeat"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_refused_by_the_schema(experiment, said):
+    with pytest.raises(ValueError, match=f"tiny.yaml: {said}"):
+        check({"x": experiment}, SCHEMA, "tiny.yaml")
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        (
+            {("upsample", "image"): "absent.png"},
+            "tiny.yaml: upsample/image must be a picture: there is no file absent.png",
+        ),
+        ({("inpainting", "mask"): "circle"}, "tiny.yaml: inpainting/mask must be a picture (left, right, "),
+        (
+            {("hybrid_image", "sigmas"): [2.0, 1.0]},
+            "tiny.yaml: hybrid_image/sigmas must be 1, one less than prompts, not 2",
+        ),
+        (
+            {("text_to_image", "upsample"): [0, 7]},
+            "tiny.yaml: text_to_image/upsample names 7, which is none of its seeds",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_refused_before_any_work(finished, change, changes, said):
+    change(changes)
+    done = finished.run("-n", check=False)
+    assert done.returncode != 0 and said in done.stdout and "Traceback" not in done.stdout
+
+
+def test_a_prompt_that_is_too_long_is_reported_before_any_sampling(finished, change):
+    change({("inpainting", "prompt"): "one " * 90})
+    done = finished.run("--cores", 1, check=False)
+    assert done.returncode != 0 and "more than 77 tokens" in done.stdout and "Traceback" not in done.stdout
+    assert "rule stage_1" not in done.stdout
+
+
+def test_a_damaged_picture_is_reported_before_any_sampling(finished):
+    path = finished.folder / "picture.png"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    done = finished.run("--cores", 1, "results/tiny/upsample/stage_2.safetensors", check=False)
+    path.write_bytes(whole)
+    assert done.returncode != 0 and "picture.png: damaged or not readable" in done.stdout

@@ -1,0 +1,137 @@
+"""Each experiment's figure from its pictures, without the workflow around."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from diffusion.cascade import load_stage
+from diffusion.experiments import Sampler, make_samples, run
+from diffusion.figures import FIGURES, STAGES, Stage
+from diffusion.images import make_mask
+from diffusion.prompts import prompts_of
+from diffusion.views import make_view
+from reporting.figure import read_figure, write_figure
+
+PROJECT = Path(__file__).parents[1]
+EXPERIMENTS = yaml.safe_load((PROJECT / "tests/experiments_tiny.yaml").read_text()) | {
+    "three_views": {
+        "task": "visual_anagram",
+        "views": [
+            {"view": "flip_vertical", "prompt": "a red two"},
+            {"view": "negate", "prompt": "a blue three"},
+            {"view": "jigsaw", "prompt": "a green four", "seed": 3},
+        ],
+        "seeds": [8],
+    },
+    "many_seeds": {"task": "hybrid_image", "prompts": ["one", "two"], "sigmas": [1.0], "seeds": 20},
+}
+SCHEMA = yaml.safe_load((PROJECT / "rules/experiments.schema.yaml").read_text())
+SAMPLING = {"sampler": "ddpm", "steps": 2, "spacing": "leading", "variance": "learned", "thresholding": True}
+
+
+@pytest.fixture(scope="module")
+def stages(tiny_cascade):
+    cpu = torch.device("cpu")
+    loaded = {"stage_1": (None,), "stage_2": (50,)}
+    return {name: load_stage(tiny_cascade / name, *level, None, torch.float32, cpu) for name, level in loaded.items()}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    Image.effect_mandelbrot((40, 40), (-2, -1, 1, 1), 50).save(folder / "picture.png")
+    Image.fromarray(make_mask("left", 40)).save(folder / "mask.png")
+    return folder
+
+
+def completed(name, pictures):
+    """An experiment as the workflow gives it to its jobs."""
+    experiment = dict(EXPERIMENTS[name])
+    for key, entry in SCHEMA["$defs"][experiment["task"]]["properties"].items():
+        if "default" in entry:
+            experiment.setdefault(key, entry["default"])
+    if isinstance(experiment["seeds"], int):
+        experiment["seeds"] = list(range(experiment["seeds"]))
+    views = [{"seed": 0} | view for view in experiment.get("views", [])]
+    files = {key: str(pictures / experiment[key]) for key in ("image", "mask") if ".png" in experiment.get(key, "")}
+    return experiment | files | ({"views": views} if views else {})
+
+
+@pytest.fixture(scope="module")
+def drawn(stages, pictures):
+    """{experiment: (experiment, what its stages made)}."""
+
+    def draw(name):
+        experiment = completed(name, pictures)
+        made, low = {}, None
+        embeds = {prompt: torch.randn(77, 32) for prompt in prompts_of(experiment)}
+        samples = make_samples(experiment["task"], experiment)
+        for stage in SCHEMA["x-stages"][experiment["task"]]:
+            level = {"noise_level": 50} if stage == "stage_2" else {}
+            sampler = Sampler(stages[stage], embeds, 16, **SAMPLING, **level, guidance_scale=3.0)
+            tensors = run(experiment["task"], experiment, sampler, samples, low)
+            arrays, low = {key: tensor.numpy() for key, tensor in tensors.items()}, tensors["x_0"]
+            judged = {"success": [True] * len(samples), "reads": ["red"] * len(samples)}
+            made[stage] = Stage(STAGES[stage], arrays, samples, {"model": "tiny"}, SAMPLING, judged)
+        return experiment, {stage: made[stage] for stage in STAGES if stage in made}
+
+    return {name: draw(name) for name in EXPERIMENTS}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_has_a_figure(drawn, name, tmp_path):
+    experiment, made = drawn[name]
+    blocks, metrics = FIGURES[experiment["task"]](experiment, made)
+    path = write_figure(
+        tmp_path, id=name, title=name, caption="", task=experiment["task"], blocks=blocks, metrics=metrics
+    )
+    figure = read_figure(path)
+    shown = [panel for block in figure.blocks for panel in block["panels"]]
+    seeds = {panel["provenance"]["seed"] for panel in shown if "seed" in panel["provenance"]}
+    if experiment["task"] != "denoising":  # which shows one seed, and measures all
+        assert seeds >= set(experiment["seeds"]), "every seed is shown"
+    for stage in made.values():
+        if experiment["task"] not in ("forward_process", "denoising"):
+            grids = [block for block in figure.blocks if block.get("title", "").startswith(stage.title)]
+            assert sum(len(grid["panels"]) for grid in grids if grid["layout"] == "grid") == len(stage.samples)
+
+
+def test_a_grid_shows_all_samples_with_their_success(drawn):
+    experiment, made = drawn["text_to_image"]
+    grid = FIGURES["text_to_image"](experiment, made)[0][2]
+    assert grid["columns"] == 2 and len(grid["panels"]) == 4
+    assert grid["title"] == "Stage I, 16 × 16 pixels: “a red one”"
+    assert grid["panels"][0]["label"] == "guidance 1, seed 0"
+    assert all(panel["success"] for panel in grid["panels"])
+    assert (
+        grid["panels"][0]["provenance"] | {"prompt": "a red one", "seed": 0, "steps": 2, "stage": "Stage I"}
+        == (grid["panels"][0]["provenance"])
+    )
+
+
+def test_an_anagram_turns_into_what_its_view_shows(drawn):
+    experiment, made = drawn["visual_anagram"]
+    panel = FIGURES["visual_anagram"](experiment, made)[0][0]["panels"][0]
+    assert (panel["label"], panel["reads"], panel["transform"]) == ("a red six", "a red nine", "rotate_180")
+
+    experiment, made = drawn["three_views"]
+    panels = [block["panels"][0] for block in FIGURES["visual_anagram"](experiment, made)[0][:2]]
+    assert [panel["reads"] for panel in panels] == ["a blue three", "a green four"]
+    upright = np.asarray(panels[0]["picture"])[::-1]  # the first view is upside down
+    jigsaw = make_view("jigsaw", 16, 3).view(upright.transpose(2, 0, 1)).transpose(1, 2, 0)
+    assert np.array_equal(np.asarray(panels[1]["picture_after"]), jigsaw)
+
+
+def test_denoising_tells_what_was_measured(drawn):
+    experiment, made = drawn["denoising"]
+    blocks, metrics = FIGURES["denoising"](experiment, made)
+    arrays = made["stage_1"].arrays
+    value = {metric["name"]: metric for metric in metrics}["PSNR, t = 250, one step"]
+    assert value["value"] == pytest.approx(arrays["psnr_one_step"][2:].mean()) and value["n"] == 2
+    assert len(metrics) == 2 * 2 * 5
+    states = [panel["state"] for panel in blocks[-1]["panels"]]
+    assert states[0] == states[1] == "t = 0" and states[-1] == "finished"
