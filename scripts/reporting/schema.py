@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Iterable
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
@@ -33,7 +34,7 @@ StrictValidator = extend(Draft202012Validator, {"pattern": _pattern}, type_check
 def check(document: object, schema: dict, name: str) -> None:
     """Raise ValueError with one sentence, "<name>: <entry> must be ..., not ...", unless the document fits."""
     for entry, problem in _not_json(document):
-        raise ValueError(f"{name}: {'/'.join(entry) or 'the document'} {problem}")
+        raise ValueError(f"{name}: {_way(entry)} {problem}")
     error = best_match(StrictValidator(schema).iter_errors(document))
     if error is not None:
         raise ValueError(f"{name}: {sentence(error)}")
@@ -58,7 +59,7 @@ def _not_json(document, entry=(), inside=()):
 
 def sentence(error: ValidationError) -> str:
     """What is wrong, which entry, and what is allowed."""
-    entry = "/".join(str(part) for part in error.absolute_path) or "the document"
+    entry = _way(error.absolute_path)
     allowed, given = error.validator_value, _short(error.instance)
     known = ", ".join(map(str, error.schema.get("properties", {})))
     match error.validator:
@@ -89,6 +90,12 @@ def sentence(error: ValidationError) -> str:
         case "uniqueItems":
             return f"{entry} must not repeat an item: {given}"
     return f"{entry}: {error.message}"
+
+
+def _way(parts: Iterable) -> str:
+    """The way to an entry, as a/b/c, with what is odd in a name escaped and what is long cut off."""
+    names = [json.dumps(str(part))[1:-1] for part in parts]
+    return "/".join(name if len(name) <= 60 else name[:57] + "..." for name in names) or "the document"
 
 
 def _short(value: object) -> str:

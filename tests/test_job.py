@@ -1,0 +1,46 @@
+"""What a job tells: a log of its own, one sentence when it fails."""
+
+import errno
+import fcntl
+import subprocess
+import sys
+import time
+
+from conftest import PROJECT
+
+JOB = "from reporting.job import log_to; progress = log_to('toy.log'); "
+
+
+def start(folder, *lines):
+    return subprocess.Popen(
+        [sys.executable, "-c", JOB + "; ".join(lines)],
+        cwd=folder,
+        env={"PYTHONPATH": str(PROJECT / "scripts")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_failure_is_one_sentence_and_its_traceback_is_in_the_log(tmp_path):
+    job = start(tmp_path, "raise ValueError('the picture is upside down')")
+    said = job.communicate()[1]
+    assert job.returncode == 1
+    assert said == "toy: the picture is upside down (details: toy.log)\n"
+    assert "Traceback" in (tmp_path / "toy.log").read_text()
+
+
+def test_a_write_that_names_no_file_is_told_with_the_folder(tmp_path):
+    job = start(tmp_path, f"raise OSError({errno.ENOSPC}, 'No space left on device')")
+    said = job.communicate()[1]
+    assert said == f"toy: No space left on device, while writing below {tmp_path}/results (details: toy.log)\n"
+
+
+def test_a_job_waits_for_the_one_that_still_has_its_log(tmp_path):
+    with open(tmp_path / "toy.log", "a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        job = start(tmp_path, "print('at work')")
+        assert "waiting for its end" in job.stderr.readline()
+        time.sleep(0.3)
+        assert job.poll() is None and (tmp_path / "toy.log").read_text() == ""
+    assert job.wait(timeout=60) == 0
+    assert (tmp_path / "toy.log").read_text() == "at work\n"
