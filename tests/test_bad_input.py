@@ -1,6 +1,7 @@
 """Whatever stands in config.yaml or among the experiments: refused in one sentence that names the entry, or run safely."""
 
 import ast
+import json
 import re
 
 import pytest
@@ -48,9 +49,9 @@ def test_what_is_spoilt_is_refused_in_a_sentence_that_names_the_entry_or_is_harm
             assert all(isinstance(name, str) and re.fullmatch(NAME, name) for name in folders(document))
         else:
             assert re.fullmatch(r"config\.yaml: [^\n\0]+", said) and len(said) < 1500
-            # The entry itself, or the one that holds it, or the top of the document.
-            parents = ["/".join(map(str, way[:n])) for n in range(1, len(way) + 1)]
-            assert any(parent in said for parent in parents) or "the document" in said or repr(way[-1]) in said
+            # The entry itself, or one that holds it, or the top of the document; what is odd in a name is escaped.
+            names = [json.dumps(str(part))[1:-1][:57] for part in way]
+            assert any(name in said for name in names if name) or "the document" in said
 
     refused()
 
