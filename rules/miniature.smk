@@ -4,7 +4,7 @@ No part of `all`: what ships in resources/miniature/ is used as it is. Needs MNI
 
 snakemake --cores 2 miniature            train it all; about an hour where the processor has bfloat16
 snakemake --cores 1 miniature_quality    measure what ships; ten minutes
-cp -r results/miniature_training/cascade/. resources/miniature/    ship what was trained
+cp -r results/miniature_training/cascade/{stage_1,stage_2,judge,SHA256SUMS} resources/miniature    ship what was trained
 """
 
 
