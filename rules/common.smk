@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -106,6 +107,13 @@ def in_project(path):
     return path if os.path.isabs(path) else shipped(path)
 
 
+def in_order(entries):
+    """The same entries sorted by name: Snakemake compares parameters as text, where an order would be a change."""
+    if isinstance(entries, dict):
+        return {key: in_order(entries[key]) for key in sorted(entries)}
+    return [in_order(entry) for entry in entries] if isinstance(entries, list) else entries
+
+
 def read_experiments(path):
     """The experiments of the cascade, checked and completed, by name."""
     try:
@@ -120,7 +128,7 @@ def read_experiments(path):
             check_experiment(experiment)
         except ValueError as error:
             raise SystemExit(f"{path}: {name}/{error}") from error
-    return document
+    return {name: in_order(experiment) for name, experiment in document.items()}
 
 
 def check_experiment(experiment):
@@ -172,7 +180,7 @@ def model_folder(part):
 def model_of(part):
     """A part of the cascade, without how to sample from it and what it asks a cluster for."""
     elsewhere = ("sampling", "resources")
-    return {key: value for key, value in config["cascades"][CASCADE][part].items() if key not in elsewhere}
+    return in_order({key: value for key, value in config["cascades"][CASCADE][part].items() if key not in elsewhere})
 
 
 def needs(part, resource):
@@ -192,12 +200,17 @@ def device(wildcards):
     return config["cascades"][CASCADE]["device"]
 
 
+@cache
+def text_encoder():
+    """All that determines what the text encoder makes of a prompt."""
+    model = model_of("text_encoder")
+    identity = encoder_identity(model_folder("text_encoder"), model["revision"], ".snakemake/file_hashes.json")
+    return {key: model[key] for key in ("variant", "dtype", "max_length")} | {"identity": identity}
+
+
 def embedding(prompt):
     """The file of a prompt's embedding."""
-    model = model_of("text_encoder")
-    determining = {key: model[key] for key in ("variant", "dtype", "max_length")}
-    identity = encoder_identity(model_folder("text_encoder"), model["revision"], Path(".snakemake/file_hashes.json"))
-    return f"results/{CASCADE}/prompt_embeds/{embedding_key(prompt, determining | {'identity': identity})}.safetensors"
+    return f"results/{CASCADE}/prompt_embeds/{embedding_key(prompt, text_encoder())}.safetensors"
 
 
 if CASCADE is not None:
@@ -222,7 +235,7 @@ def sampled(wildcards):
 
 def sampling(stage):
     """How to sample from a stage: what config.yaml says, what the cascade changes, what the experiment changes."""
-    return lambda wildcards: (
+    return lambda wildcards: in_order(
         config["sampling"][stage]
         | config["cascades"][CASCADE][stage]["sampling"]
         | experiment(wildcards).get(stage, {})

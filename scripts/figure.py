@@ -22,7 +22,9 @@ for stage, numeral in STAGES.items():
         arrays, made = load_arrays(snakemake.input[stage])
         model = {key: value for key, value in made["model"].items() if value is not None}
         stages[stage] = Stage(numeral, arrays, made["samples"], model, made["sampling"], scores.get(stage))
-        metrics += [m | {"name": f"{numeral}: {m['name']}"} for m in scores.get(stage, {}).get("metrics", [])]
+        for rate in scores.get(stage, {}).get("metrics", []):
+            percent = {key: 100 * rate[key] for key in ("value", "low", "high")}
+            metrics.append(rate | percent | {"name": f"{numeral}: {rate['name']}", "unit": "%"})
 blocks, measured = FIGURES[experiment["task"]](experiment, stages)
 
 write_figure(

@@ -1,5 +1,6 @@
 """Part A as its user runs it, on a tiny cascade: whole, again, changed, refused."""
 
+import copy
 import resource
 import shutil
 
@@ -78,7 +79,7 @@ def change(finished):
     """Changes the experiments, {way to an entry: its new value}, until the test ends."""
 
     def change(changes):
-        experiments = yaml.safe_load(yaml.safe_dump(EXPERIMENTS))
+        experiments = copy.deepcopy(EXPERIMENTS)
         for (*way, last), value in changes.items():
             entry = experiments
             for key in way:
@@ -165,6 +166,11 @@ ONE_EXPERIMENT = {"stage_1": 1, "stage_2": 1, "judge": 1, "figure": 1, "report":
 def test_a_change_reruns_its_own_experiment_only(finished, change, changes, jobs):
     change(changes)
     assert finished.planned() == jobs
+
+
+def test_the_order_of_an_experiments_entries_means_nothing(finished, change):
+    write_experiments(finished, {name: dict(reversed(entries.items())) for name, entries in EXPERIMENTS.items()})
+    assert finished.planned() == {}
 
 
 def test_another_text_encoder_reruns_all_that_it_reads(finished):

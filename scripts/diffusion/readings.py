@@ -39,6 +39,11 @@ def describe(reading: Reading) -> list[str]:
     return [f"{COLOURS[foreground]} {DIGITS[digit]} on {COLOURS[background]}" for digit, foreground, background in rows]
 
 
+def _ask(samples: list[dict]) -> bool:
+    """Whether any sample's prompt names something: a prompt that names nothing cannot be missed."""
+    return any(named(sample["prompt"])[1:] != (UNNAMED,) * 3 for sample in samples if "prompt" in sample)
+
+
 def _count(name: str, right: Tensor) -> dict:
     return {"name": name, "goal": "higher"} | rate(int(right.sum()), len(right))
 
@@ -57,13 +62,13 @@ def _by(key: str, words: str, samples: list[dict], name: str, right: Tensor) -> 
 
 def text_to_image(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> tuple[Tensor, list[dict]]:
     right = seen(read(tensors["x_0"]), [sample["prompt"] for sample in samples])
-    return right, _by("guidance_scale", "guidance", samples, "prompt seen", right)
+    return right, _by("guidance_scale", "guidance", samples, "prompt seen", right) if _ask(samples) else []
 
 
 def image_to_image(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> tuple[Tensor, list[dict]]:
     reading = read(tensors["x_0"])
     right = seen(reading, [sample["prompt"] for sample in samples])
-    metrics = _by("start", "from t =", samples, "prompt seen", right)
+    metrics = _by("start", "from t =", samples, "prompt seen", right) if _ask(samples) else []
     if "original" in tensors:
         kept = reading.digit == read(tensors["original"]).digit
         metrics += _by("start", "from t =", samples, "digit of the source kept", kept)
@@ -72,7 +77,7 @@ def image_to_image(read: Read, tensors: dict, samples: list[dict], experiment: d
 
 def inpainting(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> tuple[Tensor, list[dict]]:
     right = seen(read(tensors["x_0"]), [sample["prompt"] for sample in samples])
-    return right, [_count("prompt seen", right)]
+    return right, [_count("prompt seen", right)] if _ask(samples) else []
 
 
 def visual_anagram(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> tuple[Tensor, list[dict]]:
@@ -105,8 +110,9 @@ def upsample(read: Read, tensors: dict, samples: list[dict], experiment: dict) -
 
 def denoising(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> tuple[Tensor, list[dict]]:
     digit = read(tensors["original"]).digit
-    right = {way: read(tensors[way]).digit == digit for way in ("noisy", "blur", "one_step", "x_0")}
-    metrics = [m for way, kept in right.items() for m in _by("timestep", "t =", samples, f"digit kept, {way}", kept)]
+    ways = {"noisy": "noisy", "blur": "blurred", "one_step": "one step", "x_0": "all steps"}
+    right = {way: read(tensors[way]).digit == digit for way in ways}
+    metrics = [m for w, kept in right.items() for m in _by("timestep", "t =", samples, f"digit kept, {ways[w]}", kept)]
     return right["x_0"], metrics
 
 
@@ -128,7 +134,7 @@ def judge_stage(judge: Judge, experiment: dict, tensors: dict, samples: list[dic
         tensors: of the stage's file: x_0 (N, 3, H, W) and what else the task made.
         grid: stage I's pixels on a side.
 
-    Returns: {"success": N of True or False, "reads": N texts, "metrics": rates as a figure shows them}.
+    Returns: {"success": N of True or False (None where the prompts name nothing), "reads": N texts, "metrics": rates as a figure shows them}.
     """
     task = experiment["task"]
 
@@ -136,4 +142,8 @@ def judge_stage(judge: Judge, experiment: dict, tensors: dict, samples: list[dic
         return read_pictures(judge, pictures)
 
     success, metrics = READINGS[task](read, tensors | {"grid": grid}, samples, experiment)
-    return {"success": success.tolist(), "reads": describe(read(tensors["x_0"])), "metrics": metrics}
+    if any("prompt" in sample for sample in samples) and not _ask(samples):
+        success = [None] * len(samples)
+    else:
+        success = success.tolist()
+    return {"success": success, "reads": describe(read(tensors["x_0"])), "metrics": metrics}
