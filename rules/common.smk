@@ -204,7 +204,10 @@ def device(wildcards):
 def text_encoder():
     """All that determines what the text encoder makes of a prompt."""
     model = model_of("text_encoder")
-    identity = encoder_identity(model_folder("text_encoder"), model["revision"], ".snakemake/file_hashes.json")
+    try:
+        identity = encoder_identity(model_folder("text_encoder"), model["revision"], ".snakemake/file_hashes.json")
+    except ValueError as error:
+        raise SystemExit(f"config.yaml: cascades/{CASCADE}/text_encoder/model: {error}") from error
     return {key: model[key] for key in ("variant", "dtype", "max_length")} | {"identity": identity}
 
 

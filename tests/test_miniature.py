@@ -201,6 +201,12 @@ def test_readings_count_what_is_seen(judge, digits):
     assert [m["value"] for m in made["metrics"]] == [1.0, 0.0, 0.0, 1.0]
 
 
+def test_a_prompt_that_names_nothing_is_neither_missed_nor_met(judge):
+    samples = [{"prompt": "a high quality photo"}] * 2
+    made = judge_stage(judge, {"task": "text_to_image"}, {"x_0": torch.zeros(2, 3, 16, 16)}, samples, 16)
+    assert (made["success"], made["metrics"]) == ([None, None], [])
+
+
 def test_every_task_with_samples_is_judged():
     import yaml
 
