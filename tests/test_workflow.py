@@ -124,11 +124,11 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_in_the_same_bits(new_workflow,
     last = CHECKPOINT.format(model="class_conditioned", epoch=3)
     slow = {"images_per_epoch": 4000}
     undisturbed, killed = new_workflow(), new_workflow()
-    undisturbed.run("--cores", 1, *tiny(undisturbed, **slow), last)
+    undisturbed.run("--cores", 1, last, *tiny(undisturbed, **slow))
 
     arguments = tiny(killed, **slow)
     run = subprocess.Popen(
-        killed.command("--cores", 1, *arguments, last),
+        killed.command("--cores", 1, last, *arguments),
         cwd=killed.folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -144,7 +144,7 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_in_the_same_bits(new_workflow,
     assert not (killed.folder / CHECKPOINT.format(model="class_conditioned", epoch=2)).exists()
 
     killed.run("--unlock", *arguments)
-    killed.run("--cores", 1, *arguments, last)
+    killed.run("--cores", 1, last, *arguments)
     for epoch in (1, 2, 3):
         path = CHECKPOINT.format(model="class_conditioned", epoch=epoch)
         assert (killed.folder / path).read_bytes() == (undisturbed.folder / path).read_bytes()
