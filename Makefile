@@ -1,17 +1,21 @@
 # make report   the whole workflow on every core, ending in results/report.html
 # make test     the tests
-# Both set up .venv first. Another Python: make PYTHON=/path/to/python3.12 report
+# make benchmark  half an hour of measuring, ending in results/side_by_side/table.md; leave the machine alone meanwhile
+# All set up .venv first. Another Python: make PYTHON=/path/to/python3.12 report
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: report test
+.PHONY: report test benchmark
 
 report: .venv/ready
 	$(BIN)/snakemake --cores all all
 
 test: .venv/ready-to-test
 	$(BIN)/pytest
+
+benchmark: .venv/ready-to-benchmark
+	$(BIN)/snakemake --cores all benchmark
 
 .venv/ready: envs/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -24,4 +28,8 @@ test: .venv/ready-to-test
 
 .venv/ready-to-test: .venv/ready envs/requirements-test.txt
 	$(BIN)/pip install --quiet --requirement envs/requirements-test.txt
+	touch $@
+
+.venv/ready-to-benchmark: .venv/ready envs/requirements-benchmark.txt
+	$(BIN)/pip install --quiet --requirement envs/requirements-benchmark.txt
 	touch $@

@@ -19,11 +19,13 @@ include: "rules/miniature.smk"
 
 if CASCADE is not None:
 
-    include: "rules/prompts.smk"
+    include: "rules/hub.smk"
+    include: "rules/embeds.smk" if embeds_path() else "rules/prompts.smk"
     include: "rules/cascade.smk"
 
 
 include: "rules/report.smk"
+include: "rules/benchmark.smk"
 
 
 localrules:
@@ -50,3 +52,9 @@ rule miniature_quality:
     """How good the cascade is that ships with the project."""
     input:
         "results/miniature_training/quality/shipped.md",
+
+
+rule benchmark:
+    """How fast and how good, beside what a user would take instead; needs envs/requirements-benchmark.txt."""
+    input:
+        "results/side_by_side/table.csv",

@@ -10,9 +10,13 @@ rule stage_1:
         unpack(user_pictures),
         embeds=ancient(embeddings),
         weights=weights("stage_1"),
+        fetched=ancient(fetched("stage_1")),
         code=library(
             "experiments",
             "cascade",
+            "fetched",
+            "memory",
+            "stored",
             "guidance",
             "sampling",
             "schedule",
@@ -54,9 +58,13 @@ rule stage_2:
         unpack(stage_1_pictures),
         embeds=ancient(embeddings),
         weights=weights("stage_2"),
+        fetched=ancient(fetched("stage_1", "stage_2")),
         code=library(
             "experiments",
             "cascade",
+            "fetched",
+            "memory",
+            "stored",
             "guidance",
             "sampling",
             "schedule",
@@ -94,6 +102,75 @@ rule stage_2:
         "../scripts/stage_2.py"
 
 
+rule stage_3:
+    """Stage III of an experiment: the chosen samples of stage II, four times as large, by diffusers' own pipeline."""
+    input:
+        stage_2="results/{cascade}/{experiment}/stage_2.safetensors",
+        weights=lambda wildcards: weights("stage_3"),
+        fetched=ancient(fetched("stage_3")),
+        code=library("upscaler", "cascade", "fetched", "sampling", "schedule", "prompts", "checkpoints")
+        + reporting("job"),
+    output:
+        "results/{cascade}/{experiment}/stage_3.safetensors",
+    log:
+        "results/logs/stage_3/{cascade}_{experiment}.log",
+    benchmark:
+        "results/benchmarks/stage_3/{cascade}_{experiment}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        gpu=lambda wildcards: needs("stage_3", "gpu"),
+        mem_mb=lambda wildcards: needs("stage_3", "mem_mb"),
+        runtime=lambda wildcards: needs("stage_3", "runtime"),
+    params:
+        experiment=sampled,
+        enlarge=enlarged,
+        sampling=lambda wildcards: in_order(config["cascades"][CASCADE]["stage_3"]["sampling"]),
+        model=lambda wildcards: model_of("stage_3"),
+        folder=lambda wildcards: model_folder("stage_3"),
+        device=device,
+    script:
+        "../scripts/stage_3.py"
+
+
+rule safety_check:
+    """What IF's safety checker says of an experiment's pictures, and the watermark that they are to bear."""
+    input:
+        unpack(stage_pictures),
+        fetched=ancient(fetched("stage_1")),
+        code=library(
+            "safety_checker",
+            "stored",
+            "images",
+            "cascade",
+            "fetched",
+            "sampling",
+            "schedule",
+            "prompts",
+            "checkpoints",
+        )
+        + reporting("job"),
+    output:
+        "results/{cascade}/{experiment}/safety.safetensors",
+    log:
+        "results/logs/safety_check/{cascade}_{experiment}.log",
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        gpu=needs("stage_1", "gpu"),
+    params:
+        stages=stages_run,
+        safety_checker=lookup("cascades/{cascade}/safety_checker", within=config),
+        watermark=lookup("cascades/{cascade}/watermark", within=config),
+        model=model_of("stage_1"),
+        folder=model_folder("stage_1"),
+        device=device,
+    script:
+        "../scripts/safety_check.py"
+
+
 rule judge:
     """How often an experiment's pictures show what they were asked to, in the eyes of the cascade's judge."""
     input:
@@ -104,13 +181,57 @@ rule judge:
         "results/{cascade}/{experiment}/scores.json",
     log:
         "results/logs/judge/{cascade}_{experiment}.log",
+    benchmark:
+        "results/benchmarks/judge/{cascade}_{experiment}.tsv"
     conda:
         "../envs/environment.yaml"
     threads: 1
     params:
         experiment=sampled,
+        stages=stages_run,
     script:
         "../scripts/judge.py"
+
+
+rule clip_judge:
+    """How near an experiment's pictures are to their prompts, in the eyes of CLIP."""
+    input:
+        unpack(stage_pictures),
+        weights=lambda wildcards: weights("clip_judge"),
+        fetched=ancient(fetched("clip_judge")),
+        code=library(
+            "clip_readings",
+            "clip",
+            "stored",
+            "images",
+            "scores",
+            "filters",
+            "views",
+            "cascade",
+            "fetched",
+            "sampling",
+            "schedule",
+            "prompts",
+            "checkpoints",
+        )
+        + reporting("job"),
+    output:
+        "results/{cascade}/{experiment}/clip_scores.json",
+    log:
+        "results/logs/clip_judge/{cascade}_{experiment}.log",
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        gpu=needs("stage_1", "gpu"),
+    params:
+        experiment=sampled,
+        stages=stages_run,
+        model=lambda wildcards: model_of("clip_judge"),
+        folder=lambda wildcards: model_folder("clip_judge"),
+        device=device,
+    script:
+        "../scripts/clip_judge.py"
 
 
 rule figure:
@@ -118,15 +239,25 @@ rule figure:
     input:
         unpack(stage_pictures),
         unpack(judge_scores),
-        code=library("figures", "checkpoints", "images", "views") + reporting("job", "figure", "animation"),
+        unpack(safety_marks),
+        code=library("figures", "checkpoints", "images", "safety", "views") + reporting("job", "figure", "animation"),
     output:
         figure="results/{cascade}/{experiment}/figure.json",
-        pictures=directory("results/{cascade}/{experiment}/figure"),
+        pictures=report(
+            directory("results/{cascade}/{experiment}/figure"),
+            patterns=["{picture}.png"],
+            caption="../resources/report/captions/figure.rst",
+            category="{cascade}",
+            subcategory="{experiment}",
+        ),
     log:
         "results/logs/figure/{cascade}_{experiment}.log",
+    benchmark:
+        "results/benchmarks/figure/{cascade}_{experiment}.tsv"
     conda:
         "../envs/environment.yaml"
     params:
         experiment=experiment,
+        parts=parts_shown,
     script:
         "../scripts/figure.py"

@@ -6,11 +6,13 @@ from functools import cache
 from pathlib import Path
 
 import yaml
+from snakemake.logging import logger
 from snakemake.utils import validate
 
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "scripts"))
-from diffusion.prompts import embedding_key, encoder_identity, prompts_of
+from diffusion.prompts import embedding_key, embeds_identity, encoder_identity, prompts_of
+from reporting.preflight import run_preflight
 from reporting.schema import check
 
 # glibc gives freed memory back at once and takes it again in the next training step: a tenth of the time, if it may.
@@ -57,6 +59,11 @@ def library(*modules):
 def reporting(*modules):
     """The files of the named modules of scripts/reporting."""
     return [shipped(f"scripts/reporting/{module}.py") for module in modules]
+
+
+def benchmarking(*modules):
+    """The files of the named modules of scripts/benchmarking."""
+    return [shipped(f"scripts/benchmarking/{module}.py") for module in modules]
 
 
 # --- MNIST ---
@@ -135,6 +142,10 @@ def check_experiment(experiment):
     """Raise ValueError for what no schema can see: entries that do not go together, files that are not there."""
     if isinstance(experiment.get("upsample"), list) and (rest := {*experiment["upsample"]} - {*experiment["seeds"]}):
         raise ValueError(f"upsample names {min(rest)}, which is none of its seeds")
+    shown = experiment.get("upsample", "all")
+    shown = experiment["seeds"] if shown == "all" else shown
+    if isinstance(experiment.get("enlarge"), list) and (rest := {*experiment["enlarge"]} - {*shown}):
+        raise ValueError(f"enlarge names {min(rest)}, which does not go through stage II")
     if experiment["task"] == "hybrid_image":
         sigmas = experiment["sigmas"]
         if len(sigmas) != len(experiment["prompts"]) - 1:
@@ -164,6 +175,8 @@ if CASCADE is not None:
     if CASCADE not in config["cascades"]:
         raise SystemExit(f"config.yaml: cascade must be one of {', '.join(config['cascades'])}, not {CASCADE}")
     EXPERIMENTS = read_experiments(config.get("experiments", f"experiments/{CASCADE}.yaml"))
+    if None not in (config["cascades"][CASCADE]["judge"], config["cascades"][CASCADE]["clip_judge"]):
+        raise SystemExit(f"config.yaml: cascades/{CASCADE} has both judge and clip_judge: leave one of them out")
 
 
 wildcard_constraints:
@@ -188,6 +201,13 @@ def needs(part, resource):
     return config["cascades"][CASCADE][part]["resources"][resource]
 
 
+# On this machine one GPU job at a time, however many cores there are: two networks would not fit (--resources gpu=2 if so).
+if CASCADE is not None:
+    GPUS = max(needs(part, "gpu") for part in ("text_encoder", *STAGES))
+    if GPUS and workflow.local_exec and "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", GPUS)
+
+
 def weights(stage):
     """The files of a stage that is a folder."""
     folder = Path(model_folder(stage))
@@ -200,15 +220,32 @@ def device(wildcards):
     return config["cascades"][CASCADE]["device"]
 
 
+def embeds_path():
+    """The user's file or folder of embeddings, which takes the text encoder's place; None for none."""
+    return config["prompt_embeds"] and in_project(config["prompt_embeds"])
+
+
+def embeds_source():
+    """The files of the user's embeddings."""
+    path = Path(embeds_path())
+    return sorted(map(str, path.glob("*.safetensors"))) if path.is_dir() else [str(path)]
+
+
 @cache
 def text_encoder():
-    """All that determines what the text encoder makes of a prompt."""
+    """All that determines the embedding of a prompt."""
+    hashes = ".snakemake/file_hashes.json"
+    if embeds_path():
+        try:
+            return {"identity": embeds_identity(embeds_source(), hashes)}
+        except OSError as error:
+            raise SystemExit(f"config.yaml: prompt_embeds cannot be read: {error}") from error
     model = model_of("text_encoder")
     try:
-        identity = encoder_identity(model_folder("text_encoder"), model["revision"], ".snakemake/file_hashes.json")
+        identity = encoder_identity(model_folder("text_encoder"), model["revision"], hashes)
     except ValueError as error:
         raise SystemExit(f"config.yaml: cascades/{CASCADE}/text_encoder/model: {error}") from error
-    return {key: model[key] for key in ("variant", "dtype", "max_length")} | {"identity": identity}
+    return {key: model[key] for key in ("variant", "dtype", "load_in_8bit", "max_length")} | {"identity": identity}
 
 
 def embedding(prompt):
@@ -232,7 +269,7 @@ def experiment(wildcards):
 
 def sampled(wildcards):
     """An experiment without what only shows it, or is said by another parameter."""
-    elsewhere = ("title", "caption", "upsample", "stage_1", "stage_2")
+    elsewhere = ("title", "caption", "licence", "upsample", "enlarge", "stage_1", "stage_2")
     return {key: value for key, value in experiment(wildcards).items() if key not in elsewhere}
 
 
@@ -250,6 +287,11 @@ def upsampled(wildcards):
     return experiment(wildcards).get("upsample", "all")
 
 
+def enlarged(wildcards):
+    """The seeds that go through stage III."""
+    return experiment(wildcards)["enlarge"]
+
+
 def embeddings(wildcards):
     """The embeddings of an experiment's prompts."""
     return [embedding(prompt) for prompt in prompts_of(experiment(wildcards))]
@@ -264,7 +306,14 @@ def stage_pictures(wildcards):
     """What the stages of an experiment make."""
     stages = EXPERIMENTS_SCHEMA["x-stages"][experiment(wildcards)["task"]]
     run = [stage for stage in stages if stage == "stage_1" or upsampled(wildcards) != []]
+    if "stage_2" in run and config["cascades"][CASCADE]["stage_3"] is not None and enlarged(wildcards) != []:
+        run.append("stage_3")
     return {stage: f"results/{{cascade}}/{{experiment}}/{stage}.safetensors" for stage in run}
+
+
+def stages_run(wildcards):
+    """Their names, as a parameter: that an input is no longer there makes nothing run again."""
+    return list(stage_pictures(wildcards))
 
 
 def stage_1_pictures(wildcards):
@@ -280,8 +329,73 @@ def judge_weights(wildcards):
 def judge_scores(wildcards):
     """How often the pictures are right, where the cascade has a judge and the task something to be right about."""
     judged = experiment(wildcards)["task"] in EXPERIMENTS_SCHEMA["x-judged"]
-    has_judge = config["cascades"][CASCADE]["judge"] is not None
-    return {"scores": "results/{cascade}/{experiment}/scores.json"} if judged and has_judge else {}
+    files = {"judge": "scores.json", "clip_judge": "clip_scores.json"}
+    found = [file for judge, file in files.items() if config["cascades"][CASCADE][judge] is not None]
+    return {"scores": f"results/{{cascade}}/{{experiment}}/{found[0]}"} if judged and found else {}
+
+
+def safety_marks(wildcards):
+    """What IF's safety checker said, and its watermark, if either is asked for and a network drew the pictures."""
+    asked = any(config["cascades"][CASCADE][option] for option in ("safety_checker", "watermark"))
+    drawn = asked and prompts_of(experiment(wildcards))
+    return {"safety": "results/{cascade}/{experiment}/safety.safetensors"} if drawn else {}
+
+
+def parts_shown(wildcards):
+    """The names of all that a figure is made of, as a parameter for the same reason."""
+    return [*stages_run(wildcards), *judge_scores(wildcards), *safety_marks(wildcards)]
+
+
+# --- the hub: what is fetched from it, and what is looked for before the first job ---
+
+
+def hub_parts():
+    """{part: where it is} of the parts of the cascade that are repositories of the hub."""
+    cascade = config["cascades"][CASCADE]
+    parts = {part: cascade[part] for part in (*STAGES, "stage_3", "clip_judge") if cascade[part] is not None}
+    if not embeds_path():
+        parts["text_encoder"] = cascade["text_encoder"]
+    # These two lie in stage I's repository.
+    parts |= {option: cascade["stage_1"] for option in ("safety_checker", "watermark") if cascade[option]}
+    keys = ("model", "revision", "variant")
+    return in_order({part: {key: model[key] for key in keys} for part, model in parts.items() if model["revision"]})
+
+
+def fetched(*parts):
+    """What says where in the hub's cache parts are; nothing if they are folders."""
+    return f"results/{CASCADE}/weights.json" if {*parts} & {*hub_parts()} else []
+
+
+def preflight():
+    """Stop the run, before its first job, if something is missing that its jobs will need: see scripts/diffusion/preflight.py.
+
+    Nothing is asked where no job of this run needs the hub or the user's embeddings.
+    """
+    jobs = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    loaded = {"encode_prompts": "text_encoder"} | {stage: stage for stage in STAGES}
+    parts = [part for rule, part in loaded.items() if rule in jobs]
+    if CASCADE is None or not (hub_parts() and (parts or "fetch_cascade" in jobs) or "read_embeds" in jobs):
+        return
+    plan = {
+        "fetch": [{"name": part, **model} for part, model in hub_parts().items()] if "fetch_cascade" in jobs else [],
+        "fetched": f"results/{CASCADE}/weights.json",
+        "load": {part: (model_of(part), None if part in hub_parts() else model_folder(part)) for part in parts},
+        "device": config["cascades"][CASCADE]["device"],
+        "here": workflow.local_exec,  # else the jobs look at their machine's memory themselves
+        "embeds": embeds_plan() if "read_embeds" in jobs else None,
+    }
+    try:
+        warnings = run_preflight(plan)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+    for warning in warnings:
+        logger.warning(warning)
+
+
+def embeds_plan():
+    """What the user's embeddings are to have."""
+    tokens = config["cascades"][CASCADE]["text_encoder"]["max_length"]
+    return {"path": embeds_path(), "prompts": list(PROMPTS.values()), "tokens": tokens}
 
 
 # --- report ---

@@ -12,7 +12,14 @@ rule miniature_text_encoder:
     """Tokenizer, text encoder, and the embeddings of all prompts that the stages learn."""
     input:
         code=library(
-            "miniature", "miniature_networks", "miniature_training", "training", "schedule", "unet", "checkpoints"
+            "miniature",
+            "miniature_networks",
+            "miniature_training",
+            "training",
+            "optimizers",
+            "schedule",
+            "unet",
+            "checkpoints",
         )
         + reporting("job"),
     output:
@@ -43,6 +50,7 @@ rule train_miniature:
             "miniature_networks",
             "miniature_training",
             "training",
+            "optimizers",
             "schedule",
             "unet",
             "mnist",
@@ -99,7 +107,8 @@ rule export_miniature:
         stage_2=last_miniature_checkpoint(2),
         judge="results/miniature_training/judge/weights.safetensors",
         judge_scores="results/miniature_training/judge/scores.json",
-        code=library("miniature", "miniature_networks", "training", "unet", "checkpoints") + reporting("job"),
+        code=library("miniature", "miniature_networks", "training", "optimizers", "unet", "checkpoints")
+        + reporting("job"),
     output:
         directory("results/miniature_training/cascade"),
     log:
@@ -122,6 +131,7 @@ rule measure_miniature:
             "scores",
             "experiments",
             "cascade",
+            "fetched",
             "guidance",
             "sampling",
             "schedule",

@@ -57,7 +57,7 @@ rule train_epoch:
     input:
         data=MNIST_FILES,
         previous=previous_checkpoint,
-        code=library("mnist", "unet", "schedule", "training", "checkpoints") + reporting("job"),
+        code=library("mnist", "unet", "schedule", "training", "optimizers", "checkpoints") + reporting("job"),
     output:
         checkpoint="results/mnist/{model}/epoch_{epoch}/checkpoint.safetensors",
         losses="results/mnist/{model}/epoch_{epoch}/losses.csv",
@@ -84,7 +84,18 @@ rule sample_epoch:
     input:
         data=MNIST_FILES,
         checkpoint="results/mnist/{model}/epoch_{epoch}/checkpoint.safetensors",
-        code=library("mnist", "digits", "unet", "schedule", "training", "sampling", "guidance", "views", "checkpoints")
+        code=library(
+            "mnist",
+            "digits",
+            "unet",
+            "schedule",
+            "training",
+            "optimizers",
+            "sampling",
+            "guidance",
+            "views",
+            "checkpoints",
+        )
         + reporting("job"),
     output:
         samples="results/mnist/{model}/epoch_{epoch}/samples.safetensors",
@@ -129,6 +140,8 @@ rule score_epoch:
         "results/mnist/{model}/epoch_{epoch}/scores.json",
     log:
         "results/logs/score_epoch/{model}_{epoch}.log",
+    benchmark:
+        "results/benchmarks/score_epoch/{model}_{epoch}.tsv"
     conda:
         "../envs/environment.yaml"
     threads: 1
@@ -155,6 +168,8 @@ rule model_tables:
         ),
     log:
         "results/logs/model_tables/{model}.log",
+    benchmark:
+        "results/benchmarks/model_tables/{model}.tsv"
     conda:
         "../envs/environment.yaml"
     script:
@@ -176,6 +191,8 @@ rule model_figures:
         denoising_pictures=directory("results/mnist/{model}/denoising/figure"),
     log:
         "results/logs/model_figures/{model}.log",
+    benchmark:
+        "results/benchmarks/model_figures/{model}.tsv"
     conda:
         "../envs/environment.yaml"
     params:
@@ -197,6 +214,8 @@ rule mnist_curves:
         pictures=directory("results/mnist/curves/figure"),
     log:
         "results/logs/mnist_curves.log",
+    benchmark:
+        "results/benchmarks/mnist_curves.tsv"
     conda:
         "../envs/environment.yaml"
     params:
@@ -215,6 +234,8 @@ rule mnist_schedules:
         pictures=directory("results/mnist/schedules/figure"),
     log:
         "results/logs/mnist_schedules.log",
+    benchmark:
+        "results/benchmarks/mnist_schedules.tsv"
     conda:
         "../envs/environment.yaml"
     params:

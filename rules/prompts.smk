@@ -8,7 +8,9 @@ rule encode_prompts:
     """All prompts in one job, which loads the text encoder once. An embedding's name is a hash of all that determines
     it: one that was there before is made again with the same bits, so who uses it takes it as ancient()."""
     input:
-        code=library("cascade", "prompts", "sampling", "schedule", "checkpoints") + reporting("job"),
+        fetched=ancient(fetched("text_encoder")),
+        code=library("cascade", "fetched", "memory", "stored", "prompts", "sampling", "schedule", "checkpoints")
+        + reporting("job"),
     output:
         list(PROMPTS),
     log:

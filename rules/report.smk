@@ -13,6 +13,8 @@ rule model_sizes:
         "results/model_sizes.json",
     log:
         "results/logs/model_sizes.log",
+    benchmark:
+        "results/benchmarks/model_sizes.tsv"
     conda:
         "../envs/environment.yaml"
     threads: 1
@@ -38,6 +40,8 @@ rule report:
         report("results/report.html", caption="../resources/report/captions/report.rst", category="The report"),
     log:
         "results/logs/report.log",
+    benchmark:
+        "results/benchmarks/report.tsv"
     conda:
         "../envs/environment.yaml"
     params:

@@ -8,16 +8,20 @@ import torch
 
 from diffusion.cascade import find_model, load_text_encoder, pick_device
 from diffusion.checkpoints import save_tensors
+from diffusion.memory import check_fits
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params
 model = dict(params.text_encoder)
+folder, device = find_model(params.folder, "text_encoder", snakemake.input.fetched), pick_device(params.device)
+check_fits("text_encoder", folder, model, device)
 encoder = load_text_encoder(
-    find_model(params.folder, model["revision"]),
+    folder,
     model["max_length"],
     model["variant"],
     getattr(torch, model["dtype"]),
-    pick_device(params.device),
+    device,
+    model["load_in_8bit"],
 )
 
 too_long = {prompt: n for prompt in params.prompts if (n := encoder.count_tokens(prompt)) > encoder.max_length}

@@ -9,22 +9,31 @@ from pathlib import Path
 
 from diffusion.checkpoints import load_arrays
 from diffusion.figures import FIGURES, STAGES, Stage
+from diffusion.safety import black_out, mark
 from reporting.figure import write_figure
 
 cascade, name = snakemake.wildcards.cascade, snakemake.wildcards.experiment
 experiment = snakemake.params.experiment
 
 scores = json.loads(Path(snakemake.input.scores).read_text()) if "scores" in snakemake.input.keys() else {}
+safety = load_arrays(snakemake.input.safety)[0] if "safety" in snakemake.input.keys() else {}
 
 stages, metrics = {}, []
 for stage, numeral in STAGES.items():
     if stage in snakemake.input.keys():
         arrays, made = load_arrays(snakemake.input[stage])
         model = {key: value for key, value in made["model"].items() if value is not None}
-        stages[stage] = Stage(numeral, arrays, made["samples"], model, made["sampling"], scores.get(stage))
-        for rate in scores.get(stage, {}).get("metrics", []):
-            percent = {key: 100 * rate[key] for key in ("value", "low", "high")}
-            metrics.append(rate | percent | {"name": f"{numeral}: {rate['name']}", "unit": "%"})
+        flagged = safety.get(stage)
+        arrays = arrays if flagged is None else black_out(arrays, made["samples"], flagged)
+        arrays = mark(arrays, safety["watermark"]) if "watermark" in safety else arrays
+        stages[stage] = Stage(numeral, arrays, made["samples"], model, made["sampling"], scores.get(stage), flagged)
+        if flagged is not None:
+            counts = {"value": int(flagged.sum()), "n": len(flagged)}
+            metrics.append({"name": f"{numeral}: blacked out by the safety checker"} | counts)
+        for metric in scores.get(stage, {}).get("metrics", []):
+            rate = "low" in metric  # shown in per cent; other scores as they are
+            percent = {key: 100 * metric[key] for key in ("value", "low", "high")} | {"unit": "%"} if rate else {}
+            metrics.append(metric | percent | {"name": f"{numeral}: {metric['name']}"})
 blocks, measured = FIGURES[experiment["task"]](experiment, stages)
 
 write_figure(
@@ -35,5 +44,6 @@ write_figure(
     task=experiment["task"],
     blocks=blocks,
     metrics=metrics + measured,
-    provenance={"cascade": cascade, "command": f"snakemake --cores 1 {snakemake.output.figure}"},
+    provenance={"cascade": cascade, "command": f"snakemake --cores 1 {snakemake.output.figure}"}
+    | {key: text for key, text in experiment.items() if key == "licence" and text},
 )

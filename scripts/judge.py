@@ -19,9 +19,8 @@ judge.load_state_dict(load_tensors(snakemake.input.weights)[0])
 judge.eval()
 
 scores = {}
-for stage in ("stage_1", "stage_2"):
-    if stage in snakemake.input.keys():
-        tensors, made = load_tensors(snakemake.input[stage])
-        scores[stage] = judge_stage(judge, snakemake.params.experiment, tensors, made["samples"], made["grid"])
-        print(stage, *scores[stage]["metrics"], sep="\n")
+for stage in snakemake.params.stages:
+    tensors, made = load_tensors(snakemake.input[stage])
+    scores[stage] = judge_stage(judge, snakemake.params.experiment, tensors, made["samples"], made["grid"])
+    print(stage, *scores[stage]["metrics"], sep="\n")
 Path(snakemake.output[0]).write_text(json.dumps(scores, indent=1) + "\n")

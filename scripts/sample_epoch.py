@@ -7,8 +7,8 @@ progress = log_to(snakemake.log[0])
 from pathlib import Path
 
 import torch
-from torchvision.transforms.functional import to_pil_image
-from torchvision.utils import make_grid
+import torch.nn.functional as F
+from PIL import Image
 
 from diffusion.checkpoints import load_tensors, save_tensors
 from diffusion.digits import generate
@@ -44,9 +44,11 @@ digits = torch.arange(10).repeat(4)
 grid_seeds = (
     [params.seed + row for row in range(4) for _ in range(10)] if conditioned else range(params.seed, params.seed + 40)
 )
-states = list(generate(network, known(digits), grid_seeds, guidance_scale=scale, **sampler))
+steps = generate(network, known(digits), grid_seeds, guidance_scale=scale, **sampler)
+states = list(progress(steps, "grid", params.num_steps))
 grid = to_uint8(states[-1].x_t)
-to_pil_image(make_grid(grid[:, None], nrow=10, padding=2, pad_value=255)).save(snakemake.output.grid)
+framed = F.pad(grid, [1] * 4, value=255).view(4, 10, 30, 30).transpose(1, 2).reshape(120, 300)
+Image.fromarray(F.pad(framed, [1] * 4, value=255).numpy()).save(snakemake.output.grid)
 
 # The grid's first row on its way: x_t and the estimate of x_0.
 showcase = {

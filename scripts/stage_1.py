@@ -9,14 +9,17 @@ import torch
 from diffusion.cascade import find_model, load_stage, pick_device, revision_of
 from diffusion.checkpoints import load_tensors, save_tensors
 from diffusion.experiments import Sampler, make_samples, run
+from diffusion.memory import check_fits
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params
 model, experiment = dict(params.model), params.experiment | dict(snakemake.input.items())
 embeds = {made["prompt"]: tensors["prompt_embeds"] for tensors, made in map(load_tensors, snakemake.input.embeds)}
 
-folder = find_model(params.folder, model["revision"])
-stage = load_stage(folder, None, model["variant"], getattr(torch, model["dtype"]), pick_device(params.device))
+folder, device = find_model(params.folder, "stage_1", snakemake.input.fetched), pick_device(params.device)
+check_fits("stage_1", folder, model, device)
+how = {key: model[key] for key in ("variant", "attention", "offload")} | {"dtype": getattr(torch, model["dtype"])}
+stage = load_stage(folder, None, device=device, **how)
 sampler = Sampler(stage, embeds, stage.size, **params.sampling, max_batch=model["max_batch"], progress=progress)
 samples = make_samples(experiment["task"], experiment)
 tensors = run(experiment["task"], experiment, sampler, samples)

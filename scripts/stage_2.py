@@ -9,19 +9,19 @@ import torch
 from diffusion.cascade import find_model, load_stage, pick_device, revision_of, sample_size
 from diffusion.checkpoints import load_tensors, save_tensors
 from diffusion.experiments import Sampler, make_samples, run
+from diffusion.memory import check_fits
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params
 model, experiment = dict(params.model), params.experiment | dict(snakemake.input.items())
 embeds = {made["prompt"]: tensors["prompt_embeds"] for tensors, made in map(load_tensors, snakemake.input.embeds)}
 
-folder, stage_1_folder = (
-    find_model(params.folder, model["revision"]),
-    find_model(params.stage_1_folder, params.stage_1["revision"]),
-)
+folder, device = find_model(params.folder, "stage_2", snakemake.input.fetched), pick_device(params.device)
+check_fits("stage_2", folder, model, device)
 noise_level = params.sampling["noise_level"]
-stage = load_stage(folder, noise_level, model["variant"], getattr(torch, model["dtype"]), pick_device(params.device))
-grid = sample_size(stage_1_folder)
+how = {key: model[key] for key in ("variant", "attention", "offload")} | {"dtype": getattr(torch, model["dtype"])}
+stage = load_stage(folder, noise_level, device=device, **how)
+grid = sample_size(find_model(params.stage_1_folder, "stage_1", snakemake.input.fetched))
 sampler = Sampler(stage, embeds, grid, **params.sampling, max_batch=model["max_batch"], progress=progress)
 
 if "stage_1" in snakemake.input.keys():

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -16,6 +17,7 @@ from diffusion.mnist_sources import fetch_mnist
 from tiny_cascade import make_cascade
 
 PROJECT = Path(__file__).parents[1]
+torch.set_num_threads(1)  # the networks are tiny: threads would only wait for each other
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +34,10 @@ class Workflow:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        tracked = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=True)
-        for name in tracked.stdout.split("\0"):
+        # Those not yet under version control too, but not what git ignores: results and the like.
+        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+        for name in listed.stdout.split("\0"):
             if name and (PROJECT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(PROJECT / name, folder / name)

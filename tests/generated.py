@@ -119,6 +119,8 @@ def _mappings(schema, definitions):
         )
         low = schema.get("minProperties", 0)
         return st.dictionaries(keys, documents(schema["additionalProperties"], definitions), min_size=low, max_size=2)
+    if "then" in schema:  # what the mapping is like, where it may also be nothing
+        return documents(schema["then"], definitions)
     entries = {key: documents(entry, definitions) for key, entry in schema["properties"].items()}
     required = schema.get("required", [])
     return st.fixed_dictionaries(

@@ -162,10 +162,11 @@ def write_figures(folder):
             {
                 "layout": "grid",
                 "columns": 8,
+                "rows": [f"guidance {scale}" for scale in (1, 3, 7)],
                 "panels": [
                     panel(
                         noised(drawing(str(seed), 32), 0.3 / scale),
-                        f"guidance {scale}, seed {seed}",
+                        f"seed {seed}",
                         provenance={"seed": seed, "guidance_scale": scale},
                         success=scale > 1 or seed % 2 == 0,
                     )

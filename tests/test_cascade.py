@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from diffusion.cascade import find_model, load_stage, load_text_encoder, revision_of, sample_size
+from diffusion.fetched import save_fetched
 from tiny_cascade import make_cascade
 
 CPU = torch.device("cpu")
@@ -154,35 +152,30 @@ def test_prompts_are_normalised_padded_and_counted(cascade):
 
 
 def test_find_model(cascade, tmp_path):
-    assert find_model(cascade / "stage_1", None) == cascade / "stage_1"
+    assert find_model(cascade / "stage_1", "stage_1", None) == cascade / "stage_1"
     with pytest.raises(FileNotFoundError, match="no model folder .*absent"):
-        find_model(tmp_path / "absent", None)
+        find_model(tmp_path / "absent", "stage_1", None)
     assert len(revision_of(cascade / "stage_1", None)) == 12
     assert revision_of(cascade / "stage_1", None) != revision_of(cascade / "stage_2", None)
 
 
-def test_a_repository_of_the_hub_comes_from_this_machines_cache(cascade, tmp_path):
-    """With the layout of the hub's cache, and offline; in a process of its own, because the hub reads HF_HOME once."""
-    repository = tmp_path / "hub/models--DeepFloyd--IF-I-XL-v1.0"
-    shutil.copytree(cascade / "stage_1", repository / "snapshots" / COMMIT)
-    (repository / "refs").mkdir()
-    (repository / "refs/main").write_text(COMMIT)
-    code = f"""
-from diffusion.cascade import find_model, revision_of
-for revision in ("main", "{COMMIT}"):
-    folder = find_model("DeepFloyd/IF-I-XL-v1.0", revision)
-    assert revision_of(folder, revision) == "{COMMIT}", folder
-try:
-    find_model("DeepFloyd/IF-I-M-v1.0", "main")
-except FileNotFoundError as error:
-    assert "DeepFloyd/IF-I-M-v1.0 at revision main is not in this machine's hub cache" in str(error)
-else:
-    raise SystemExit("found what is not there")
-"""
-    scripts = Path(__file__).parents[1] / "scripts"
-    environment = os.environ | {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(scripts)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_what_was_fetched_from_the_hub_comes_from_this_machines_cache(cascade, tmp_path, monkeypatch):
+    """With the layout of the hub's cache; what was not fetched is a folder."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    snapshot = tmp_path / "hub/models--DeepFloyd--IF-I-XL-v1.0/snapshots" / COMMIT
+    shutil.copytree(cascade / "stage_1", snapshot)
+    model = {"model": "DeepFloyd/IF-I-XL-v1.0", "revision": "main", "commit": COMMIT}
+    size = (snapshot / "unet/config.json").stat().st_size
+    fetched = tmp_path / "weights.json"
+    save_fetched(fetched, {"stage_1": model | {"files": {"unet/config.json": size}}})
+    assert find_model(model["model"], "stage_1", fetched) == snapshot
+    assert revision_of(find_model(model["model"], "stage_1", fetched), "main") == COMMIT
+    assert find_model(cascade / "stage_2", "stage_2", fetched) == cascade / "stage_2"
+    (snapshot / "unet/config.json").write_text("{}")
+    with pytest.raises(
+        FileNotFoundError, match="XL-v1.0 was fetched, but the hub cache .* has not its unet/config.json"
+    ):
+        find_model(model["model"], "stage_1", fetched)
 
 
 def test_a_flipped_byte_is_seen_where_there_are_sums(cascade, tmp_path):
@@ -190,10 +183,10 @@ def test_a_flipped_byte_is_seen_where_there_are_sums(cascade, tmp_path):
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files]
     (folder / "SHA256SUMS").write_text("".join(sums))
-    assert find_model(folder / "stage_1", None) == folder / "stage_1"
+    assert find_model(folder / "stage_1", "stage_1", None) == folder / "stage_1"
     weights = folder / "stage_1/unet/diffusion_pytorch_model.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
     with pytest.raises(ValueError, match="diffusion_pytorch_model.safetensors is damaged"):
-        find_model(folder / "stage_1", None)
-    find_model(folder / "stage_2", None)
+        find_model(folder / "stage_1", "stage_1", None)
+    find_model(folder / "stage_2", "stage_2", None)

@@ -136,6 +136,13 @@ def test_the_report_shows_every_figure_and_no_markup_of_a_prompt(finished):
     assert str(finished.folder) not in page
 
 
+def test_snakemakes_own_report_has_every_picture(finished):
+    finished.run("--report", "snakemake.html")
+    page = (finished.folder / "snakemake.html").read_text()
+    pictures = len(list(finished.folder.glob("results/tiny/*/figure/*.png")))
+    assert pictures > 40 and page.count('"mime_type": "image/png", "job_properties": {"rule": "figure"') == pictures
+
+
 def test_a_judge_counts_successes(finished):
     figure = read_figure(finished.folder / "results/tiny/visual_anagram/figure.json")
     assert any("all readings at once" in metric["name"] for metric in figure.metrics)
@@ -241,6 +248,10 @@ def test_refused_by_the_schema(experiment, said):
         (
             {("text_to_image", "upsample"): [0, 7]},
             "tiny.yaml: text_to_image/upsample names 7, which is none of its seeds",
+        ),
+        (
+            {("text_to_image", "enlarge"): [0]},
+            "tiny.yaml: text_to_image/enlarge names 0, which does not go through stage II",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

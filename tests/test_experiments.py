@@ -88,7 +88,8 @@ def test_tasks_of_the_library_are_those_of_the_schema():
         assert {*task.axes, *task.entries} <= known.keys(), name
         assert set(SCHEMA["x-stages"][name]) == {stage for stage in ("stage_1", "stage_2") if stage in known}
         assert ("upsample" in known) == (SCHEMA["x-stages"][name] == ["stage_1", "stage_2"])
-        shown_only = {"task", "title", "caption", "stage_1", "stage_2", "upsample", "prompt"}
+        assert ("enlarge" in known) == ("stage_2" in known) and ("licence" in known) == ("image" in known)
+        shown_only = {"task", "title", "caption", "stage_1", "stage_2", "upsample", "enlarge", "licence", "prompt"}
         assert known.keys() == {*task.axes, *task.entries} | (known.keys() & shown_only), "an entry that nobody reads"
     rules = SCHEMA["$defs"]["experiment"]["allOf"]
     assert {rule["if"]["properties"]["task"]["const"]: rule["then"]["$ref"] for rule in rules} == {

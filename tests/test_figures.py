@@ -75,7 +75,8 @@ def drawn(stages, pictures):
             sampler = Sampler(stages[stage], embeds, 16, **SAMPLING, **level, guidance_scale=3.0)
             tensors = run(experiment["task"], experiment, sampler, samples, low)
             arrays, low = {key: tensor.numpy() for key, tensor in tensors.items()}, tensors["x_0"]
-            judged = {"success": [True] * len(samples), "reads": ["red"] * len(samples)}
+            rates = [{"name": f"prompt seen, from t = {t}", "value": 0.5, "low": 0.2, "high": 0.8} for t in (390, 690)]
+            judged = {"success": [True] * len(samples), "reads": ["red"] * len(samples), "metrics": rates}
             made[stage] = Stage(STAGES[stage], arrays, samples, {"model": "tiny"}, SAMPLING, judged)
         return experiment, {stage: made[stage] for stage in STAGES if stage in made}
 
@@ -105,7 +106,8 @@ def test_a_grid_shows_all_samples_with_their_success(drawn):
     grid = FIGURES["text_to_image"](experiment, made)[0][2]
     assert grid["columns"] == 2 and len(grid["panels"]) == 4
     assert grid["title"] == "Stage I, 16 × 16 pixels: “a red one”"
-    assert grid["panels"][0]["label"] == "guidance 1, seed 0"
+    assert len(grid["rows"]) == 2 and grid["rows"][0] == "guidance 1"
+    assert [panel["label"] for panel in grid["panels"]] == ["seed 0", "seed 1"] * 2
     assert all(panel["success"] for panel in grid["panels"])
     assert (
         grid["panels"][0]["provenance"] | {"prompt": "a red one", "seed": 0, "steps": 2, "stage": "Stage I"}

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import re
 import subprocess
 import sys
 import time
@@ -44,3 +45,11 @@ def test_a_job_waits_for_the_one_that_still_has_its_log(tmp_path):
         assert job.poll() is None and (tmp_path / "toy.log").read_text() == ""
     assert job.wait(timeout=60) == 0
     assert (tmp_path / "toy.log").read_text() == "at work\n"
+
+
+def test_the_log_tells_when_the_work_began_and_how_far_it_is(tmp_path):
+    job = start(tmp_path, "import time", "[time.sleep(0.1) for _ in progress(range(20), 'steps')]")
+    assert job.wait(timeout=60) == 0
+    first, *tenths = (tmp_path / "toy.log").read_text().splitlines()
+    assert re.fullmatch(r"steps: the first after 0\.\d\d s", first)
+    assert tenths == [f"steps: {i} of 20" for i in range(2, 21, 2)]

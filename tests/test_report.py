@@ -6,13 +6,16 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from io import BytesIO
 
+import numpy as np
 import pytest
 from jinja2 import Environment, FileSystemLoader
+from PIL import Image
 
 from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
 from reporting.charts import chart_svg, chart_table, ticks
-from reporting.figure import checksum, read_figure
+from reporting.figure import checksum, read_figure, write_figure
 from reporting.numerals import exponent_text, factor_text, number_text, size_text
 from reporting.page import RESOURCES, SECTIONS, render_page
 from reporting.provenance import made_table
@@ -60,9 +63,29 @@ def test_every_picture_is_in_the_page_once(figures, page):
         for block in figure.blocks:
             for panel in block["panels"]:
                 stored |= {figure.picture_bytes(panel[key]) for key in ("image", "image_after") if key in panel}
-    embedded = [base64.b64decode(data) for data in re.findall(r'"data:image/png;base64,([^"]+)"', page)]
-    assert len(embedded) == len(set(embedded))
-    assert set(embedded) == stored
+    embedded = [base64.b64decode(data) for data in re.findall(r'"data:image/(?:png|webp);base64,([^"]+)"', page)]
+    assert len(embedded) == len(set(embedded)) == len(stored)
+    for content in stored - set(embedded):  # the large ones, as WebP
+        with Image.open(BytesIO(content)) as picture:
+            assert min(picture.size) > 128
+    for content in set(embedded) - stored:
+        with Image.open(BytesIO(content)) as picture:
+            assert picture.format == "WEBP"
+
+
+def test_a_photo_is_kept_small_in_the_page_and_whole_beside_it(tmp_path):
+    noise = np.random.default_rng(0).normal(128, 40, (64, 64, 3)).clip(0, 255).astype(np.uint8)
+    photo = Image.fromarray(noise).resize((1024, 1024), Image.Resampling.BICUBIC)
+    panels = [{"picture": photo, "label": "a photo", "alt": "a photo", "provenance": {}}]
+    blocks = [{"layout": "row", "panels": panels}]
+    path = write_figure(tmp_path, id="photo", title="A photo", caption="", task="upsample", blocks=blocks)
+    page = render_page([read_figure(path)], {}, {})
+    (content,) = [base64.b64decode(data) for data in re.findall(r'"data:image/webp;base64,([^"]+)"', page)]
+    with Image.open(BytesIO(content)) as shown, Image.open(tmp_path / "figure/000.png") as whole:
+        assert shown.size == (512, 512) and whole.size == (1024, 1024)
+        small = np.asarray(whole.resize((512, 512), Image.Resampling.LANCZOS), dtype=float)
+        assert np.abs(np.asarray(shown.convert("RGB"), dtype=float) - small).mean() < 4
+    assert len(content) < 100_000 and 'width="1024" height="1024"' in page
 
 
 def test_every_panel_shows_its_picture_without_a_script(figures, page):
@@ -85,7 +108,10 @@ def test_nothing_in_the_page_is_fetched_from_outside(page):
     for tag, attributes in Tags(page).tags:
         for name in ("src", "href", "srcset", "action", "data", "poster"):
             if name in attributes:
-                assert attributes[name].startswith(("data:image/png;base64,", "#")), (tag, attributes[name][:80])
+                assert attributes[name].startswith(("data:image/png;base64,", "data:image/webp;base64,", "#")), (
+                    tag,
+                    attributes[name][:80],
+                )
     assert "@import" not in page and "url(" not in page
 
 
@@ -144,6 +170,9 @@ def test_the_licence_of_deepfloyd_stands_only_beside_its_pictures(figures, folde
     document["sha256"] = checksum(path.parent, document)
     path.write_text(json.dumps(document))
     assert "non-commercial research only" in render_page([read_figure(path)], CONFIG, VERSIONS)
+    config = {"cascade": "deepfloyd", "cascades": {"deepfloyd": {"safety_checker": False, "watermark": True}}}
+    page = render_page([read_figure(path)], config, VERSIONS)
+    assert "Of these protections, the safety checker was switched" in page
 
 
 def test_two_figures_of_one_name_are_refused(figures):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[1]
-PACKAGES = ("diffusion", "reporting")
+PACKAGES = ("diffusion", "reporting", "benchmarking")
 
 
 def rules():
@@ -43,10 +43,10 @@ def imported(path):
 
 def declared(rule):
     """The modules that a rule's library(...) and reporting(...) name, as files."""
-    folders = {"library": "diffusion", "reporting": "reporting"}
+    folders = {"library": "diffusion", "reporting": "reporting", "benchmarking": "benchmarking"}
     return {
         PROJECT / "scripts" / folders[function] / f"{module}.py"
-        for function, modules in re.findall(r"\b(library|reporting)\(([^)]*)\)", RULES[rule])
+        for function, modules in re.findall(r"\b(library|reporting|benchmarking)\(([^)]*)\)", RULES[rule])
         for module in re.findall(r'"(\w+)"', modules)
     }
 

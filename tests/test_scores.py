@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch import nn
+from torchmetrics.image.fid import FrechetInceptionDistance
 
 from diffusion.scores import (
     FEATURES,
@@ -31,6 +33,20 @@ def test_frechet_distance_of_known_normals():
     other = torch.randn(200_000, FEATURES, generator=generator)
     assert distance(other) == pytest.approx(0, abs=0.03)
     assert distance(2 * other + 0.5) == pytest.approx(FEATURES * (0.5**2 + 1), rel=0.01)
+
+
+def test_frechet_distance_is_torchmetrics():
+    generator = torch.Generator().manual_seed(0)
+    reference, samples = torch.rand(2, 500, FEATURES, generator=generator)
+    samples = samples**1.3
+    extract = nn.Identity()
+    extract.num_features = FEATURES
+    theirs = FrechetInceptionDistance(feature=extract).set_dtype(torch.float64)
+    theirs.update(reference.double(), real=True)
+    theirs.update(samples.double(), real=False)
+    ours = FrechetDistance()
+    ours.add_reference(reference)
+    assert ours(samples) == pytest.approx(float(theirs.compute()), rel=1e-9)
 
 
 def test_the_reference_can_be_kept():

@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
+from diffusion.optimizers import AdamW, Muon, make_optimizers, orthogonalise
 from diffusion.schedule import NoiseSchedule
 from diffusion.training import (
-    Muon,
     Trainer,
     average_weights,
     diffusion_loss,
@@ -15,9 +15,7 @@ from diffusion.training import (
     ema_decay,
     epoch_indices,
     learning_rate_factor,
-    make_optimizers,
     moving_average,
-    orthogonalise,
     stratified_timesteps,
 )
 from diffusion.unet import NO_CLASS, CS180UNet, SmallUNet
@@ -127,6 +125,19 @@ def test_muon_is_torchs_muon(shape):
     assert (ours - theirs).norm() < 0.02 * theirs.norm()
 
 
+def test_adamw_is_torchs_adamw():
+    ours, theirs = ([nn.Parameter(torch.ones(shape)) for shape in [(3, 5), (7,)]] for _ in range(2))
+    optimizers = AdamW(ours, lr=0.1), torch.optim.AdamW(theirs, lr=0.1, betas=(0.9, 0.99), weight_decay=0.0)
+    for step in range(5):
+        for mine, its in zip(ours, theirs, strict=True):
+            mine.grad = torch.randn(mine.shape, generator=generator(step))
+            its.grad = mine.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for mine, its in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, its, atol=1e-6, rtol=1e-5)
+
+
 def test_muon_takes_convolutions_as_matrices():
     convolution, matrix = nn.Parameter(torch.zeros(8, 4, 3, 3)), nn.Parameter(torch.zeros(8, 36))
     convolution.grad = torch.randn(8, 4, 3, 3, generator=generator())
@@ -141,8 +152,7 @@ def test_each_weight_has_one_optimiser(network_class):
     network = network_class(SCHEDULE, class_conditioned=True)
     names = {id(p): name for name, p in network.named_parameters()}
     groups = {
-        key: [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
-        for key, optimizer in make_optimizers(network, 0.01, 2e-3).items()
+        key: [names[id(p)] for p in optimizer.params] for key, optimizer in make_optimizers(network, 0.01, 2e-3).items()
     }
     assert sorted(groups["muon"] + groups["adamw"]) == sorted(names.values())
     shapes = dict(network.named_parameters())

@@ -176,7 +176,8 @@ function openDetails(panel) {
   const made = document.getElementById(panel.closest(".block").dataset.made);
   const picture = panel.querySelector(".picture");
   const states = panel.closest("li");
-  const title = [states ? words(states, ".state") : "", words(panel, ".label")].filter(Boolean).join(", ");
+  const place = states ? words(states, ".state") : panel.dataset.row;
+  const title = [place, words(panel, ".label")].filter(Boolean).join(", ");
   dialog.querySelector("#details-title").textContent = title || panel.closest(".figure").querySelector("h3").textContent;
   dialog.querySelector(".details-alt").textContent = picture.getAttribute("alt") || picture.getAttribute("aria-label");
   dialog.querySelector(".details-picture").replaceChildren(picture.cloneNode(true));

@@ -9,15 +9,15 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler, UNet2DConditionModel
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor, nn
 
+from diffusion.fetched import find_fetched
 from diffusion.prompts import normalise
 from diffusion.sampling import dynamic_threshold, randn
 from diffusion.schedule import NoiseSchedule
@@ -31,23 +31,25 @@ BETA_SCHEDULES: dict[str, Callable[[dict], NoiseSchedule]] = {
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 
 
-def find_model(model: str | Path, revision: str | None) -> Path:
-    """The folder of a model: `model` itself if there is no revision, else the snapshot of that repository of the hub
-    in this machine's cache. The name of a snapshot's folder is its commit.
+def find_model(model: str | Path, part: str, fetched: str | Path | None) -> Path:
+    """The folder of a part of a cascade: what was fetched of it from the hub, else `model` itself. The name of a folder in
+    the hub's cache is the commit.
+
+    Args:
+        part: its name, as "stage_1".
+        fetched: the file that says what was fetched from the hub, if anything was.
 
     Raises:
-        FileNotFoundError: there is no such folder, or the repository was not downloaded.
+        FileNotFoundError: there is no such folder, or the hub's cache no longer has what was fetched.
         ValueError: a file of the folder is not what SHA256SUMS, in it or beside it, says.
     """
-    if revision is None:
-        if not Path(model).is_dir():
-            raise FileNotFoundError(f"there is no model folder {model}")
-        check_sums(Path(model))
-        return Path(model)
-    try:
-        return Path(snapshot_download(str(model), revision=revision, local_files_only=True))
-    except LocalEntryNotFoundError as error:
-        raise FileNotFoundError(f"{model} at revision {revision} is not in this machine's hub cache") from error
+    found = find_fetched(fetched, part) if fetched else None
+    if found is not None:
+        return found
+    if not Path(model).is_dir():
+        raise FileNotFoundError(f"there is no model folder {model}")
+    check_sums(Path(model))
+    return Path(model)
 
 
 def check_sums(folder: Path) -> None:
@@ -95,17 +97,37 @@ class TextEncoder:
 
 
 def load_text_encoder(
-    folder: Path, max_length: int, variant: str | None, dtype: torch.dtype, device: torch.device
+    folder: Path,
+    max_length: int,
+    variant: str | None,
+    dtype: torch.dtype,
+    device: torch.device,
+    load_in_8bit: bool = False,
 ) -> TextEncoder:
-    """The text encoder in a cascade's folder: tokenizer/ and text_encoder/ (`variant` as in model.fp16.safetensors)."""
+    """The text encoder in a cascade's folder: tokenizer/ and text_encoder/ (`variant` as in model.fp16.safetensors).
+
+    Raises:
+        ValueError: load_in_8bit (LLM.int8, https://arxiv.org/abs/2208.07339) without the package that it needs.
+    """
     # Imported here: it takes seconds, and the stages do without.
-    from transformers import T5EncoderModel, T5Tokenizer
+    from transformers import BitsAndBytesConfig, T5EncoderModel, T5Tokenizer
 
     tokenizer = T5Tokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True)
+    eight_bit = {}
+    if load_in_8bit:
+        if find_spec("bitsandbytes") is None:
+            raise ValueError("text_encoder/load_in_8bit needs the package bitsandbytes: pip install bitsandbytes")
+        eight_bit = {"quantization_config": BitsAndBytesConfig(load_in_8bit=True), "device_map": {"": device}}
     model = T5EncoderModel.from_pretrained(
-        folder, subfolder="text_encoder", variant=variant, dtype=dtype, local_files_only=True, use_safetensors=True
+        folder,
+        subfolder="text_encoder",
+        variant=variant,
+        dtype=dtype,
+        local_files_only=True,
+        use_safetensors=True,
+        **eight_bit,
     )
-    return TextEncoder(tokenizer, model.to(device).eval(), max_length)
+    return TextEncoder(tokenizer, (model if load_in_8bit else model.to(device)).eval(), max_length)
 
 
 @dataclass(frozen=True)
@@ -158,10 +180,20 @@ class Stage:
 
 
 def load_stage(
-    folder: Path, noise_level: int | None, variant: str | None, dtype: torch.dtype, device: torch.device
+    folder: Path,
+    noise_level: int | None,
+    variant: str | None,
+    dtype: torch.dtype,
+    device: torch.device,
+    attention: str = "sdpa",
+    offload: bool = False,
 ) -> Stage:
     """A stage from its folder: unet/ and scheduler/, and, for stage II (which has a noise_level),
     image_noising_scheduler/.
+
+    Args:
+        attention: "sdpa", or "sliced": a few heads at a time, with less memory.
+        offload: whether the weights wait on the CPU, and each layer is on the device only while it computes.
 
     Raises:
         ValueError: a config asks for something that this code does not know; the message names it.
@@ -182,7 +214,13 @@ def load_stage(
         unet = UNet2DConditionModel.from_pretrained(
             folder, subfolder="unet", variant=variant, dtype=dtype, local_files_only=True, use_safetensors=True
         )
-        return unet.to(device).eval().requires_grad_(False)
+        if attention == "sliced":
+            unet.set_attention_slice("auto")
+        if offload:
+            unet.enable_group_offload(device, torch.device("cpu"), offload_type="leaf_level")
+        else:
+            unet.to(device)
+        return unet.eval().requires_grad_(False)
 
     return Stage(
         network=Network(load, schedule, channels, config["prediction_type"], noise_level),

@@ -12,9 +12,11 @@ from PIL import Image
 from diffusion.images import to_picture
 from diffusion.views import make_view
 
-STAGES = {"stage_2": "Stage II", "stage_1": "Stage I"}  # the largest pictures first
+STAGES = {"stage_3": "Stage III", "stage_2": "Stage II", "stage_1": "Stage I"}  # the largest pictures first
 TURNS = ("rotate_180", "rotate_90_cw", "rotate_90_ccw", "flip_vertical", "flip_horizontal", "negate")
 FEW = 8  # as many samples also turn, or are seen from afar; the grids show all
+LONGEST_ROW = 16
+BLACKED_OUT = "blacked out by the safety checker"
 DISTANCES = (4, 2, 1)
 GREY = (128, 128, 128)
 
@@ -23,12 +25,13 @@ GREY = (128, 128, 128)
 class Stage:
     """What one stage made of an experiment."""
 
-    name: str  # "Stage I" or "Stage II"
+    name: str  # "Stage I", "Stage II" or "Stage III"
     arrays: dict[str, np.ndarray]  # the pictures x_0 (N, 3, H, W), and what else the task made
     samples: list[dict]  # N of them: seed, prompt, guidance_scale, ...
     model: dict  # what made them: model, revision, ...
     sampling: dict  # and how: sampler, steps, ...
-    judged: dict | None = None  # where there is a judge: "success", N of True or False, and "reads", N texts
+    judged: dict | None = None  # where there is a judge: "success", N of True or False, "reads", N texts; maybe "ranks"
+    blacked_out: np.ndarray | None = None  # where there is a safety checker: (N,) bool
 
     @property
     def title(self) -> str:
@@ -52,7 +55,12 @@ class Stage:
         if self.judged is not None and "success" not in entries:
             panel["success"] = self.judged["success"][i]
             panel["provenance"] = made | {"judge_reads": self.judged["reads"][i]}
-        return panel | entries
+            if "ranks" in self.judged and self.judged["ranks"][i] is not None:
+                panel["remark"] = self.judged["ranks"][i]
+        panel |= entries
+        if self.blacked_out is not None and self.blacked_out[i]:
+            panel |= {"remark": BLACKED_OUT, "alt": f"{BLACKED_OUT.capitalize()}: {panel['alt']}"}
+        return panel
 
     def plain_panel(self, picture: np.ndarray | Image.Image, label: str, alt: str) -> dict:
         """A picture that no network made."""
@@ -60,12 +68,20 @@ class Stage:
         return {"picture": picture, "label": label, "alt": alt, "provenance": {}}
 
     def grid(self, what: str, among: Sequence[int] | None = None, title: str = "") -> dict:
-        """All samples or those of some indices, in a row those that differ in their seed only."""
-        rows = among or range(len(self.samples))
-        seeds = len({self.samples[i]["seed"] for i in rows})
-        columns = min(seeds, 16) if 1 < seeds < len(rows) else min(len(rows), 8)
-        panels = [self.panel(i, what, label=self.label(i, rows)) for i in rows]
-        return {"layout": "grid", "title": f"{self.title}{title}", "columns": columns, "panels": panels}
+        """All samples or those of some indices; where seeds were drawn of several things, a table of things and seeds:
+        the more numerous across, but no prompts, which are long."""
+        among = among or range(len(self.samples))
+        seeds = len({self.samples[i]["seed"] for i in among})
+        block = {"layout": "grid", "title": f"{self.title}{title}"}
+        if 1 < seeds < len(among) and seeds <= LONGEST_ROW:
+            rows = [among[i : i + seeds] for i in range(0, len(among), seeds)]
+            if seeds < len(rows) <= LONGEST_ROW and len({self.samples[i].get("prompt") for i in among}) == 1:
+                rows = [list(row) for row in zip(*rows, strict=True)]
+            names = [self.label(row[0], [row[0] for row in rows]) for row in rows]
+            panels = [self.panel(i, what, label=self.label(i, row)) for row in rows for i in row]
+            return block | {"columns": len(rows[0]), "rows": names, "panels": panels}
+        panels = [self.panel(i, what, label=self.label(i, among)) for i in among]
+        return block | {"columns": min(len(among), 8), "panels": panels}
 
 
 def forward_process(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], list[dict]]:
@@ -117,6 +133,7 @@ def denoising(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], l
         {
             "layout": "grid",
             "columns": len(rows),
+            "rows": list(WAYS.values()),
             "panels": [_denoised(drawn, row[0], way) for way in WAYS for row in rows.values()],
             "caption": f"{which}Each blur is the one that comes nearest to the picture: to find it one has to know it.",
         },
@@ -148,15 +165,16 @@ def denoising(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], l
 
 def _denoised(drawn, i, way):
     """Sample i, denoised in one way."""
-    sample, psnr = drawn.samples[i], drawn.arrays[f"psnr_{way}"][i]
+    sample, psnr, picture = drawn.samples[i], drawn.arrays[f"psnr_{way}"][i], to_picture(drawn.arrays[way][i])
     made = {"seed": sample["seed"], "timestep": sample["timestep"], "way": WAYS[way]}
     if "blur" in way:
         made["sigma"] = float(drawn.arrays[f"sigma_{way}"][i])
-    if way in ("one_step", "x_0"):
-        made |= drawn.model | sample | drawn.sampling
-    label = f"{WAYS[way]}, t = {sample['timestep']}: {psnr:.1f} dB"
-    entries = {"picture": to_picture(drawn.arrays[way][i]), "label": label, "alt": label, "provenance": made}
-    return drawn.panel(i, way, **entries, success=None)
+    label = f"t = {sample['timestep']}: {psnr:.1f} dB"
+    alt = f"{WAYS[way]}, {label}"
+    if way not in ("one_step", "x_0"):
+        return drawn.plain_panel(picture, label, alt) | {"provenance": made}
+    made |= drawn.model | sample | drawn.sampling
+    return drawn.panel(i, way, picture=picture, label=label, alt=alt, provenance=made, success=None)
 
 
 def _states(drawn, i):
@@ -192,11 +210,30 @@ def image_to_image(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dic
             state = f"from t = {sample['start']}"
             states += [original | {"state": state}, drawn.panel(i, "What became of it", state=state, success=None)]
     blocks = [{"layout": "scrub", "title": f"Seed {seed}", "panels": states}]
-    return blocks + [stage.grid("What became of the picture") for stage in stages.values()], []
+    blocks += [stage.grid("What became of the picture") for stage in stages.values()]
+    return blocks + _rates(stages["stage_1"]), []
+
+
+def _rates(drawn: Stage) -> list[dict]:
+    """A chart of the judge's rates against the start, if there is a judge. Its metrics are called "…, from t = 960"."""
+    series = {}
+    for metric in drawn.judged["metrics"] if drawn.judged else []:
+        name, found, value = metric["name"].rpartition(", from t = ")
+        if found:
+            one = series.setdefault(name, {"name": name, "x": [], "y": [], "low": [], "high": []})
+            one["x"].append(float(value))
+            for key, entry in {"y": "value", "low": "low", "high": "high"}.items():
+                one[key].append(100 * metric[entry])
+    axes = {
+        "x": {"label": "timestep to start from"},
+        "y": {"label": "of the samples", "unit": "%", "min": 0, "max": 100},
+    }
+    chart = {"kind": "line", "series": list(series.values())} | axes
+    return [{"layout": "chart", "panels": [], "chart": chart}] if series else []
 
 
 def inpainting(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], list[dict]]:
-    drawn = next(iter(stages.values()))
+    drawn = next(stage for stage in stages.values() if "mask" in stage.arrays)
     picture, unknown = drawn.arrays["original"][0], drawn.arrays["mask"]
     panels = [
         drawn.plain_panel(picture, "the picture", "The whole picture"),
@@ -207,8 +244,12 @@ def inpainting(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], 
     return [{"layout": "row", "panels": panels}, *(stage.grid("Inpainted") for stage in stages.values())], []
 
 
+def _showcased(stages: dict[str, Stage]) -> list[Stage]:
+    """Whose pictures turn, or are seen from afar: the largest; and of stage III, which has but some, those before it."""
+    return [stages[name] for name in list(stages)[: 2 if "stage_3" in stages else 1]]
+
+
 def visual_anagram(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], list[dict]]:
-    drawn = next(iter(stages.values()))
     size = stages["stage_1"].arrays["x_0"].shape[-1]
     first, *others = [(make_view(view["view"], size, view["seed"]), view["prompt"]) for view in experiment["views"]]
     blocks = [
@@ -217,6 +258,7 @@ def visual_anagram(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dic
             "title": f"{drawn.title}: {other[0].name.replace('_', ' ')}",
             "panels": [_turning(drawn, i, first, other) for i in range(min(len(drawn.samples), FEW))],
         }
+        for drawn in _showcased(stages)
         for other in others
     ]
     return blocks + [stage.grid("The anagram as it was drawn") for stage in stages.values()], []
@@ -234,15 +276,19 @@ def _turning(drawn, i, first, other):
 
 
 def hybrid_image(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], list[dict]]:
-    drawn = next(iter(stages.values()))
+    blocks = [{"layout": "scrub", "title": "Near and far", "panels": _distances(drawn)} for drawn in _showcased(stages)]
+    return blocks + [stage.grid("Hybrid image") for stage in stages.values()], []
+
+
+def _distances(drawn):
+    """The first samples as they look from each distance."""
     panels = []
     for distance in DISTANCES:
         state = "near" if distance == 1 else f"{distance} times as far"
         for i in range(min(len(drawn.samples), FEW)):
             picture = _from_afar(to_picture(drawn.arrays["x_0"][i]), distance)
             panels.append(drawn.panel(i, f"The hybrid, {state}", picture=picture, state=state, success=None))
-    blocks = [{"layout": "scrub", "title": "Near and far", "panels": panels}]
-    return blocks + [stage.grid("Hybrid image") for stage in stages.values()], []
+    return panels
 
 
 def upsample(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], list[dict]]:
@@ -251,7 +297,8 @@ def upsample(experiment: dict, stages: dict[str, Stage]) -> tuple[list[dict], li
     pixels = low.resize(drawn.arrays["x_0"].shape[:1:-1], Image.Resampling.NEAREST)
     small = drawn.plain_panel(pixels, f"{low.width} × {low.height} pixels", "The small picture")
     compare = {"layout": "compare", "panels": [small, drawn.panel(0, "The picture enlarged", success=None)]}
-    return [compare, drawn.grid("The picture enlarged")], []
+    larger = [stages["stage_3"].grid("The picture enlarged again")] if "stage_3" in stages else []
+    return [compare, *larger, drawn.grid("The picture enlarged")], []
 
 
 def _from_afar(picture, distance):

@@ -112,11 +112,10 @@ class CascadeTrainer(Trainer):
         training: see Trainer.
     """
 
-    def __init__(self, network: nn.Module, embeds: Tensor, bfloat16: bool, **training):
+    def __init__(self, network: nn.Module, embeds: Tensor, **training):
         super().__init__(network, **training)
         self.schedule = NoiseSchedule.cosine(1000)
         self.embeds = embeds
-        self.bfloat16 = bfloat16
 
     def loss(self, x_0: Tensor, prompts: Tensor) -> Tensor:
         """Mean squared error of v, and the variational bound on the variance alone."""

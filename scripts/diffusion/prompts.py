@@ -46,14 +46,24 @@ def encoder_identity(model: str, revision: str | None, cache: str | Path | None 
     files = sorted(path for pattern in ENCODER_FILES for path in Path(model).glob(pattern) if path.is_file())
     if not any(path.suffix == ".safetensors" for path in files):
         raise ValueError(f"{model} has no text encoder (text_encoder/*.safetensors)")
+    digest = hashlib.sha256()
+    for path, content in zip(files, file_hashes(files, cache), strict=True):
+        digest.update(f"{path.relative_to(model)} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def embeds_identity(files: list[str | Path], cache: str | Path | None = None) -> str:
+    """What tells embeddings made elsewhere from others: what is in their files, wherever those are. `cache` as above."""
+    return hashlib.sha256("\n".join(sorted(file_hashes(files, cache))).encode()).hexdigest()
+
+
+def file_hashes(files: list[str | Path], cache: str | Path | None) -> list[str]:
+    """The SHA-256 of each file, read only if the cache does not know it."""
     known = _read_cache(cache)
-    hashes = {str(path.absolute()): _file_hash(path, known) for path in files}
+    hashes = {str(path.absolute()): _file_hash(path, known) for path in map(Path, files)}
     if cache is not None and any(known.get(path) != entry for path, entry in hashes.items()):
         _write_cache(Path(cache), known | hashes)
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.relative_to(model)} {hashes[str(path.absolute())][-1]}\n".encode())
-    return digest.hexdigest()
+    return [entry[-1] for entry in hashes.values()]
 
 
 def _file_hash(path, known):

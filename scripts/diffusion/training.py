@@ -34,19 +34,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from diffusion.optimizers import make_optimizers
 from diffusion.unet import NO_CLASS
 
-# Coefficients of the quintic Newton-Schulz iteration, as in torch.optim.Muon.
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
-
-def diffusion_loss(network, x_0: Tensor, labels: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+def diffusion_loss(network, x_0: Tensor, labels: Tensor, t: Tensor, noise: Tensor, bfloat16: bool = False) -> Tensor:
     """Mean squared error of network.predict on its own target: a scalar.
 
     Args:
         x_0: (N, C, H, W) in [-1, 1].
         t: (N,) int64 in 0 .. T - 1.
         noise: (N, C, H, W), standard normal.
+        bfloat16: compute the network's convolutions and matrix products in bfloat16.
     """
     x_t = network.schedule.q_sample(x_0, t, noise)
     if network.prediction_type == "epsilon":
@@ -55,7 +54,9 @@ def diffusion_loss(network, x_0: Tensor, labels: Tensor, t: Tensor, noise: Tenso
         target = network.schedule.velocity(x_0, t, noise)
     else:
         raise ValueError(f"unknown prediction type {network.prediction_type!r}; known: epsilon, v_prediction")
-    return nn.functional.mse_loss(network.predict(x_t, t, labels), target)
+    with torch.autocast(x_0.device.type, torch.bfloat16, enabled=bfloat16):
+        prediction = network.predict(x_t, t, labels)
+    return nn.functional.mse_loss(prediction.float(), target)
 
 
 def stratified_timesteps(batch_size: int, num_train_timesteps: int, generator: torch.Generator) -> Tensor:
@@ -104,69 +105,6 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=average)
 
 
-class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised: each weight moves by a matrix whose singular values are all about 1.
-
-    https://kellerjordan.github.io/posts/muon/. Unlike torch.optim.Muon, it takes convolutions, (out, in, kh, kw) as a
-    matrix (out, in * kh * kw), and it computes in the weights' own precision. Torch's bfloat16 is slow where the CPU must
-    emulate it: with instructions limited to AVX2, a step of the small U-Net's took 74 ms, its forward and backward pass of
-    32 images 63 ms, and this one 4 ms (with AVX-512: 7.7, 54 and 3.4 ms). No weight decay.
-    """
-
-    def __init__(self, params, lr: float, momentum: float = 0.95, newton_schulz_steps: int = 5):
-        super().__init__(params, {"lr": lr, "momentum": momentum, "newton_schulz_steps": newton_schulz_steps})
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(weight)
-                buffer = state["momentum_buffer"].lerp_(weight.grad, 1 - group["momentum"])
-                update = weight.grad.lerp(buffer, group["momentum"]).flatten(1)  # Nesterov
-                rows, columns = update.shape
-                update = orthogonalise(update, group["newton_schulz_steps"]).view_as(weight)
-                weight.add_(update, alpha=-group["lr"] * max(1, rows / columns) ** 0.5)
-
-
-def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The matrix (M, N) with its singular values brought near 1 (0.7 .. 1.2), by Newton-Schulz.
-
-    X <- (a + b X X^T + c (X X^T)^2) X, repeated. The factors are polynomials of the first X X^T: they commute, and
-    are multiplied up as small square matrices before they meet X, which saves a third of the textbook loop's time.
-    """
-    if matrix.shape[0] > matrix.shape[1]:
-        return orthogonalise(matrix.T, steps).T
-    a, b, c = NEWTON_SCHULZ
-    x = matrix / matrix.norm().clamp(min=1e-7)
-    gram = x @ x.T  # (M, M)
-    identity = torch.eye(len(gram), dtype=x.dtype, device=x.device)
-    product = identity
-    for _ in range(steps):
-        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c).add_(identity, alpha=a)
-        product = factor @ product
-        gram = factor @ gram @ factor
-    return product @ x
-
-
-def make_optimizers(network: nn.Module, muon_lr: float, adamw_lr: float) -> dict[str, torch.optim.Optimizer]:
-    """{"muon", "adamw"}: Muon for the convolutions inside the network, AdamW for the rest.
-
-    The rest is norms, biases, embeddings, linear layers, and the first and the last convolution, whose one side is
-    pixels.
-    """
-    convolutions = [p for p in network.parameters() if p.ndim == 4][1:-1]
-    inside = {id(p) for p in convolutions}
-    rest = [p for p in network.parameters() if id(p) not in inside]
-    return {
-        "muon": Muon(convolutions, lr=muon_lr),
-        "adamw": torch.optim.AdamW(rest, lr=adamw_lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True),
-    }
-
-
 class Trainer:
     """All that training changes: the weights, their moving average, the optimisers, the random stream, the counts.
 
@@ -183,6 +121,7 @@ class Trainer:
         decay_per_epoch: float,
         ema: float,
         class_dropout: float = 0.1,
+        bfloat16: bool = False,
     ):
         self.network = network
         self.average = moving_average(network, ema)
@@ -191,6 +130,7 @@ class Trainer:
         self.warm_up_steps = warm_up_steps
         self.decay_per_epoch = decay_per_epoch
         self.class_dropout = class_dropout
+        self.bfloat16 = bfloat16
         self.generator = torch.Generator().manual_seed(seed)
         self.step = 0
         self.epoch = 0
@@ -212,17 +152,16 @@ class Trainer:
         t = stratified_timesteps(len(x_0), self.network.schedule.num_train_timesteps, self.generator)
         noise = torch.randn(x_0.shape, generator=self.generator).to(x_0.device)  # drawn on the CPU: one seed, one run
         labels = drop_classes(labels, self.class_dropout, self.generator)
-        return diffusion_loss(self.network, x_0, labels, t, noise)
+        return diffusion_loss(self.network, x_0, labels, t, noise, self.bfloat16)
 
     def _train_step(self, x_0: Tensor, labels: Tensor) -> float:
         factor = learning_rate_factor(self.step, self.epoch, self.warm_up_steps, self.decay_per_epoch)
         loss = self.loss(x_0, labels)
         loss.backward()
         for name, optimizer in self.optimizers.items():
-            for group in optimizer.param_groups:
-                group["lr"] = self.base_lrs[name] * factor
+            optimizer.lr = self.base_lrs[name] * factor
             optimizer.step()
-            optimizer.zero_grad()
+        self.network.zero_grad()
         self.average.update_parameters(self.network)
         self.step += 1
         return loss.item()
@@ -237,8 +176,7 @@ class Trainer:
         state |= {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         state |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         for name, optimizer in self.optimizers.items():
-            for i, entries in optimizer.state_dict()["state"].items():
-                state |= {f"{name}.{i}.{key}": tensor for key, tensor in entries.items()}
+            state |= {f"{name}.{key}": tensor for key, tensor in optimizer.state_dict().items()}
         return {name: tensor.detach().clone() for name, tensor in state.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -248,11 +186,8 @@ class Trainer:
         self.network.load_state_dict(_under("network.", state))
         self.average.load_state_dict(_under("average.", state))
         for name, optimizer in self.optimizers.items():
-            entries: dict[int, dict[str, Tensor]] = {}
-            for key, tensor in _under(f"{name}.", state).items():
-                i, key = key.split(".")
-                entries.setdefault(int(i), {})[key] = tensor.clone()
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
+            for key, tensor in optimizer.state_dict().items():
+                tensor.copy_(state[f"{name}.{key}"])
 
 
 def average_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:

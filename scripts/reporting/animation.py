@@ -2,9 +2,10 @@
 
 import math
 
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageOps
 
 SMALLEST_SIDE = 128  # pixels: smaller pictures are enlarged, without blurring, by a whole factor
+LARGEST_SIDE = 512  # pixels: larger ones are made smaller, or a turn would take tens of megabytes
 TURN_STEPS = 12  # frames from one reading to the other
 ROTATIONS = {"rotate_180": 180, "rotate_90_cw": 90, "rotate_90_ccw": -90}  # degrees, clockwise
 
@@ -22,7 +23,10 @@ def write_animation(path, frames, duration=None):
 
 
 def enlarge(picture):
-    """The picture at the smallest whole factor that makes its short side at least SMALLEST_SIDE pixels."""
+    """The picture at the smallest whole factor that makes its short side at least SMALLEST_SIDE pixels; a large one so
+    small that its short side is LARGEST_SIDE."""
+    if min(picture.size) > LARGEST_SIDE:
+        return ImageOps.cover(picture, (LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BOX)
     factor = math.ceil(SMALLEST_SIDE / min(picture.size))
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 

@@ -161,6 +161,8 @@ def _validate(document, path):
         entry = "/".join(str(part) for part in error.absolute_path) or "the document"
         raise FigureError(f"{path}: {entry}: {error.message[:300]}")
     for number, block in enumerate(document["blocks"]):
+        if "rows" in block and len(block["rows"]) * block["columns"] != len(block["panels"]):
+            raise FigureError(f"{path}: blocks/{number}/rows: {len(block['panels'])} panels do not fill them")
         for index, series in enumerate(block.get("chart", {}).get("series", [])):
             if any(len(series[key]) != len(series["x"]) for key in ("y", "low", "high") if key in series):
                 raise FigureError(f"{path}: blocks/{number}/chart/series/{index}: x, y, low and high differ in length")

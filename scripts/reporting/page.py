@@ -8,11 +8,13 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import yaml
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
+from PIL import Image
 
 from reporting.charts import axis_title, chart_svg, chart_table, marker_svg
 from reporting.numerals import exponent_text, factor_text, number_text, size_text
@@ -20,6 +22,7 @@ from reporting.provenance import command_of, made_table, made_with
 from reporting.rulers import interval_svg, ruler_svg
 
 RESOURCES = Path(__file__).parents[2] / "resources" / "report"
+LARGEST_IN_PAGE = 512  # pixels of a picture's long side
 LARGEST_PIXELATED = 128  # pixels: a picture whose short side is no longer is enlarged without smoothing
 HERO_STATES = 7  # pictures in a strip at the head of the page; of wide pictures, which stand under each other, fewer
 HERO_STATES_WIDE = 5
@@ -76,6 +79,7 @@ def render_page(figures, config, versions, comparison=None):
         made_table=made_table,
         command_of=command_of,
         states=states,
+        row_of=row_of,
     )
     environment.filters.update(number=number_text, size=size_text, exponent=exponent_text, factor=factor_text)
     return environment.get_template("report.html.j2").render(
@@ -89,6 +93,8 @@ def render_page(figures, config, versions, comparison=None):
         config=yaml.safe_dump(without_folders(config), sort_keys=False, allow_unicode=True, width=100),
         versions=versions,
         deepfloyd=any("deepfloyd" in str(model).lower() for model in made_with(figures, "model")),
+        unprotected=_switched_off(config),
+        upscaler=any("stable-diffusion" in str(model) for model in made_with(figures, "model")),
         licences=made_with(figures, "licence"),
     )
 
@@ -131,6 +137,11 @@ def states(panels):
     return list(groups.items())
 
 
+def row_of(block, index):
+    """The words before the row of a grid in which the panel of that index stands; "" where rows have no words."""
+    return block["rows"][index // block["columns"]] if "rows" in block else ""
+
+
 def without_folders(value):
     """The configuration with every absolute path cut to its last part: where things lie on a machine is nobody's business."""
     if isinstance(value, dict):
@@ -147,6 +158,13 @@ def content_policy(style, script):
         f"default-src 'none'; img-src data:; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def _switched_off(config):
+    """Which of IF's own protections the cascade that ran did without."""
+    options = {"safety_checker": "the safety checker", "watermark": "the watermark"}
+    cascade = config.get("cascades", {}).get(config.get("cascade"), {})
+    return [words for option, words in options.items() if not cascade.get(option, True)]
 
 
 class Pictures:
@@ -199,13 +217,26 @@ class Pictures:
         name = "picture pixelated" if min(width, height) <= LARGEST_PIXELATED else "picture"
         size = f'class="{name}" width="{width}" height="{height}"'
         if key not in self._numbers:
-            return Markup(f'<img {size} src="{self._uri(key)}" alt="{escape(alt)}">')
+            return Markup(f'<img {size} loading="lazy" src="{self._uri(key)}" alt="{escape(alt)}">')
         role = f'role="img" aria-label="{escape(alt)}"' if alt else 'aria-hidden="true"'
         use = f'<use href="#picture-{self._numbers[key]}"/>'
         return Markup(f'<svg {size} viewBox="0 0 {width} {height}" {role}>{use}</svg>')
 
     def _uri(self, key):
-        return f"data:image/png;base64,{base64.b64encode(self._data[key][0]).decode()}"
+        kind, content = _for_the_page(self._data[key][0])
+        return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _for_the_page(png):
+    """(kind, content) of a picture in the page. A large one is made smaller, as WebP, where that is smaller: a page of
+    photos would have tens of megabytes else. The PNG stays beside its figure."""
+    with Image.open(BytesIO(png)) as picture:
+        if min(picture.size) <= LARGEST_PIXELATED:
+            return "png", png
+        picture.thumbnail((LARGEST_IN_PAGE, LARGEST_IN_PAGE), Image.Resampling.LANCZOS)
+        encoded = BytesIO()
+        picture.save(encoded, "WEBP", quality=90, method=4)
+    return ("webp", encoded.getvalue()) if len(encoded.getvalue()) < len(png) else ("png", png)
 
 
 def _parameter_ruler(comparison):
@@ -219,7 +250,11 @@ def _parameter_ruler(comparison):
 def _column_rules(figures):
     """A rule for each width of grid that occurs: the policy allows no style in an element."""
     widths = {block["columns"] for figure in figures for block in figure.blocks if block["layout"] == "grid"}
-    return "".join(f".columns-{n}{{grid-template-columns:repeat({n},minmax(0,1fr))}}\n" for n in sorted(widths))
+    return "".join(
+        f".columns-{n}{{--columns:repeat({n},minmax(0,1fr))}}\n"
+        f".columns-{n}.named.dense .panel:nth-last-of-type(n+{n + 1}) .label{{display:none}}\n"  # the last row's are all columns'
+        for n in sorted(widths)
+    )
 
 
 def _resource(name):

@@ -1,0 +1,26 @@
+"""Score an experiment's pictures with CLIP: does each show what it was asked to?"""
+
+from reporting.job import log_to
+
+log_to(snakemake.log[0])
+
+import json
+from pathlib import Path
+
+import torch
+
+from diffusion.cascade import find_model, pick_device
+from diffusion.checkpoints import load_tensors
+from diffusion.clip import load_clip
+from diffusion.clip_readings import judge_stage
+
+torch.set_num_threads(snakemake.threads)
+params = snakemake.params
+clip = load_clip(find_model(params.folder, "clip_judge", snakemake.input.fetched), pick_device(params.device))
+
+scores = {}
+for stage in params.stages:
+    tensors, made = load_tensors(snakemake.input[stage])
+    scores[stage] = judge_stage(clip, params.experiment, tensors["x_0"], made["samples"], made["grid"])
+    print(stage, *scores[stage]["metrics"], sep="\n")
+Path(snakemake.output[0]).write_text(json.dumps(scores, indent=1) + "\n")

@@ -1,0 +1,31 @@
+"""Stage III of an experiment: the chosen samples of stage II, enlarged by a diffusers pipeline as it is."""
+
+from reporting.job import log_to
+
+progress = log_to(snakemake.log[0])
+
+import torch
+
+from diffusion.cascade import find_model, pick_device, revision_of
+from diffusion.checkpoints import load_tensors, save_tensors
+from diffusion.upscaler import load_upscaler, shown_prompt, upscale
+
+torch.set_num_threads(snakemake.threads)
+params = snakemake.params
+model = dict(params.model)
+
+folder, device = find_model(params.folder, "stage_3", snakemake.input.fetched), pick_device(params.device)
+pipeline = load_upscaler(folder, model["variant"], getattr(torch, model["dtype"]), device, model["offload"])
+drawn, made = load_tensors(snakemake.input.stage_2)
+chosen = [i for i, s in enumerate(made["samples"]) if params.enlarge == "all" or s["seed"] in params.enlarge]
+samples = [made["samples"][i] | {"told": shown_prompt(made["samples"][i], params.experiment)} for i in chosen]
+enlarged = [
+    upscale(pipeline, drawn["x_0"][i], sample["told"], sample["seed"], **params.sampling)
+    for i, sample in progress(list(zip(chosen, samples, strict=True)), "stage III")
+]
+
+made_with = {"samples": samples, "sampling": params.sampling, "experiment": params.experiment, "grid": made["grid"]}
+model["revision"] = revision_of(folder, model["revision"])
+save_tensors(
+    snakemake.output[0], {"x_0": torch.stack(enlarged)}, made_with | {"model": model, "torch": str(torch.__version__)}
+)

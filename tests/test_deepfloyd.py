@@ -1,0 +1,175 @@
+"""The shipped cascade `deepfloyd` and its shipped experiments, end to end, from a hub cache of tiny random weights.
+
+All that is not a user's is an overlay with fewer steps. (MNIST and the report's page have tests of their own.)
+"""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from conftest import PROJECT
+from diffusion.checkpoints import load_arrays
+from diffusion.prompts import prompts_of
+from hub_cache import hub_cache
+from reporting.figure import read_figure
+from reporting.page import render_page
+from tiny_options import make_safety
+
+CONFIG = yaml.safe_load((PROJECT / "config.yaml").read_text())
+CASCADE = CONFIG["cascades"]["deepfloyd"]
+EXPERIMENTS = yaml.safe_load((PROJECT / "experiments/deepfloyd.yaml").read_text())
+FEW_STEPS = {"sampling": {"steps": 2}}
+OVERLAY = {"cascades": {"deepfloyd": dict.fromkeys(("stage_1", "stage_2", "stage_3"), FEW_STEPS)}}
+ENLARGED = {name for name, experiment in EXPERIMENTS.items() if "enlarge" in experiment}
+FIGURES = [f"results/deepfloyd/{name}/figure.json" for name in EXPERIMENTS]
+WEIGHTS = "results/deepfloyd/weights.json"
+# The prompts whose embeddings CS180 hands out.
+COURSE = """a high quality photo; a lithograph of a skull; a lithograph of waterfalls; an oil painting of an old man;
+an oil painting of people around a campfire; an oil painting of a snowy mountain village; a photo of a dog; a man wearing a hat;
+a photo of a hipster barista; a photo of a man; a pencil; a rocket ship; a photo of the amalfi cost"""
+
+
+@pytest.fixture(scope="module")
+def finished(new_workflow, tmp_path_factory):
+    """A copy of the project in which everything has run, on a machine with a filled hub cache, a token, and no network."""
+    workflow = new_workflow()
+    workflow.hub = hub_cache(tmp_path_factory.mktemp("hf"), CASCADE)
+    (workflow.folder / "small.yaml").write_text(yaml.safe_dump(OVERLAY))
+    workflow.configuration = ("--configfile", "config.yaml", "small.yaml", "--config", "cascade=deepfloyd")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HF_HOME", str(workflow.hub))
+        environment.setenv("HF_HUB_OFFLINE", "1")
+        environment.setenv("HF_TOKEN", "hf_markedToken")
+        workflow.run("--cores", "all", *FIGURES, *workflow.configuration)
+        yield workflow
+
+
+def figure(workflow, name):
+    return read_figure(workflow.folder / f"results/deepfloyd/{name}/figure.json")
+
+
+def panels(workflow, name, stage):
+    """The panels of an experiment's figure that show pictures of a stage."""
+    found = [panel for block in figure(workflow, name).blocks for panel in block["panels"]]
+    return [panel for panel in found if panel["provenance"].get("stage") == stage]
+
+
+def stage(workflow, name, number):
+    return load_arrays(workflow.folder / f"results/deepfloyd/{name}/stage_{number}.safetensors")
+
+
+def test_embeddings_of_the_course_have_every_prompt():
+    known = {" ".join(prompt.split()) for prompt in COURSE.split(";")} | {""}
+    assert set(sum(map(prompts_of, EXPERIMENTS.values()), [])) <= known
+
+
+def test_the_shipped_weights_made_the_pictures(finished):
+    for number in (1, 2, 3):
+        arrays, made = stage(finished, "anagram_campfire", number)
+        shipped = CASCADE[f"stage_{number}"]
+        assert {key: made["model"][key] for key in ("model", "revision", "variant", "dtype")} == {
+            key: shipped[key] for key in ("model", "revision", "variant", "dtype")
+        }
+        assert np.isfinite(arrays["x_0"]).all()
+
+
+def test_stage_3_enlarges_the_chosen_seeds_by_four(finished):
+    made_3 = {path.parent.name for path in finished.folder.glob("results/deepfloyd/*/stage_3.safetensors")}
+    assert made_3 == ENLARGED
+    for name in ENLARGED:
+        (small, _), (large, made) = stage(finished, name, 2), stage(finished, name, 3)
+        assert large["x_0"].shape[-1] == 4 * small["x_0"].shape[-1]
+        assert {sample["seed"] for sample in made["samples"]} == set(EXPERIMENTS[name]["enlarge"])
+        assert panels(finished, name, "Stage III")
+    assert stage(finished, "anagram_campfire", 3)[1]["samples"][0]["told"] == "an oil painting of an old man"
+
+
+def test_clip_ranks_the_seeds(finished):
+    scores = json.loads((finished.folder / "results/deepfloyd/anagram_campfire/clip_scores.json").read_text())[
+        "stage_2"
+    ]
+    assert sorted(scores["ranks"]) == [f"rank {place} of 4" for place in (1, 2, 3, 4)]
+    remarks = [panel["remark"] for panel in panels(finished, "anagram_campfire", "Stage II")]
+    assert sorted(set(remarks)) == sorted(scores["ranks"])
+    names = [metric["name"] for metric in figure(finished, "anagram_campfire").metrics]
+    assert {"Stage II: all readings at once", "Stage II: concealment"} <= set(names)
+
+
+def test_pictures_bear_the_watermark_and_none_is_black(finished):
+    drawn = stage(finished, "unguided", 2)[0]["x_0"][0]
+    panel = panels(finished, "unguided", "Stage II")[0]
+    with Image.open(finished.folder / "results/deepfloyd/unguided" / panel["image"]) as picture:
+        shown = np.asarray(picture).transpose(2, 0, 1) / 127.5 - 1
+    changed = np.abs(shown - drawn.clip(-1, 1)).max(0) > 0.01
+    half = changed.shape[0] // 2
+    assert changed[half:, half:].any() and not changed[:half].any() and not changed[:, :half].any()
+    assert {"Stage II: blacked out by the safety checker": 0}.items() <= {
+        metric["name"]: metric["value"] for metric in figure(finished, "unguided").metrics
+    }.items()
+
+
+def test_the_report_says_whose_the_pictures_are_and_stays_small(finished):
+    page = render_page([figure(finished, name) for name in EXPERIMENTS], CONFIG | {"cascade": "deepfloyd"}, {})
+    assert "Chelsea the cat" in page and "Rachel Michetti" in page
+    assert "DeepFloyd is licensed under the DeepFloyd License" in page and "RAIL++-M" in page
+    assert "of these protections" not in page.lower()
+    assert str(finished.hub) not in page and len(page) < 4e6
+
+
+def test_nobody_learns_the_token(finished):
+    for top in ("results", ".snakemake"):
+        for path in (finished.folder / top).rglob("*"):
+            assert not path.is_file() or b"hf_markedToken" not in path.read_bytes(), path
+
+
+def test_a_second_run_plans_nothing(finished):
+    assert finished.planned("--cores", 1, *FIGURES, *finished.configuration) == {}
+
+
+def with_overlay(workflow, **entries):
+    """The arguments of a run in which the cascade has other entries."""
+    (workflow.folder / "other.yaml").write_text(yaml.safe_dump({"cascades": {"deepfloyd": entries}}))
+    return (
+        "--cores",
+        1,
+        *FIGURES,
+        "--configfile",
+        "config.yaml",
+        "small.yaml",
+        "other.yaml",
+        "--config",
+        "cascade=deepfloyd",
+    )
+
+
+def test_without_stage_3_its_pictures_go_and_nothing_is_drawn_again(finished):
+    overlay = with_overlay(finished, stage_3=None)
+    finished.run("--cores", 1, WEIGHTS, *overlay[len(FIGURES) + 2 :])
+    planned = finished.planned(*overlay)
+    finished.run("--cores", 1, WEIGHTS, *finished.configuration)  # as it was
+    assert planned == dict.fromkeys(("safety_check", "clip_judge", "figure"), len(ENLARGED))
+
+
+def test_two_judges_are_refused(finished):
+    done = finished.run(
+        "-n", *with_overlay(finished, judge="resources/miniature/judge/weights.safetensors"), check=False
+    )
+    assert done.returncode != 0 and "Traceback" not in done.stdout
+    assert "config.yaml: cascades/deepfloyd has both judge and clip_judge: leave one of them out" in done.stdout
+
+
+def test_what_the_checker_blacks_out_is_said_to_be(finished, tmp_path):
+    for path in make_safety(tmp_path, objects_to=1).glob("safety_checker/*.safetensors"):
+        (there,) = finished.hub.rglob(f"snapshots/*/safety_checker/{path.name}")
+        there.resolve().write_bytes(path.read_bytes())
+    made = "results/deepfloyd/anagram_campfire"
+    finished.run("--forcerun", "safety_check", "--cores", 1, f"{made}/figure.json", *finished.configuration)
+    shown = panels(finished, "anagram_campfire", "Stage II")
+    assert shown and all(panel["remark"] == "blacked out by the safety checker" for panel in shown)
+    with Image.open(finished.folder / made / shown[0]["image"]) as picture:
+        assert picture.crop((0, 0, picture.width, picture.height // 2)).getbbox() is None
+    counted = {metric["name"]: metric for metric in figure(finished, "anagram_campfire").metrics}
+    assert counted["Stage II: blacked out by the safety checker"]["value"] == 4

@@ -1,0 +1,277 @@
+"""DeepFloyd's weights as a user meets them: fetched from a hub, or refused in a sentence before the first job.
+
+The hub is a server on this machine; its client, and what that raises, are the real ones.
+"""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from conftest import PROJECT, SMALL
+from diffusion.hub import Part, check_disk, files_of
+from hub_cache import COMMIT, hub_cache, repositories
+from hub_server import Hub
+
+# What else there may be beside the stages is of other repositories: it would only take longer.
+WITHOUT = ("stage_3", "clip_judge", "safety_checker", "watermark")
+SHIPPED = yaml.safe_load((PROJECT / "config.yaml").read_text())["cascades"]["deepfloyd"]
+SHIPPED = {key: entry for key, entry in SHIPPED.items() if key not in WITHOUT}
+EXPERIMENTS = {"prompts": {"task": "text_to_image", "prompts": ["a red one"], "seeds": 1}}
+FIGURE = "results/deepfloyd/prompts/figure.json"
+TOKEN, STRANGER = "hf_markedTokenOfTheTests", "hf_markedTokenOfAStranger"
+XL = "DeepFloyd/IF-I-XL-v1.0"
+PARTS = ("text_encoder", "stage_1", "stage_2")
+
+
+@pytest.fixture(scope="module")
+def files():
+    """{repository: {path: content}} with all that stands beside what is needed."""
+    return repositories(SHIPPED, decoys=True)
+
+
+@pytest.fixture
+def hub(files):
+    """A hub whose repositories are gated and have the shipped revisions."""
+    revisions = {SHIPPED[part]["model"]: SHIPPED[part]["revision"] for part in ("stage_1", "stage_2")}
+    hub = Hub({name: {revisions[name]: files[name]} for name in files}, tokens=(TOKEN,), known=(STRANGER,))
+    yield hub
+    hub.shutdown()
+    hub.server_close()
+
+
+@pytest.fixture(scope="module")
+def project(new_workflow, mnist_folder):
+    """A copy of the project with the shipped cascade, few steps and one experiment."""
+    workflow = new_workflow()
+    config = yaml.safe_load(SMALL) | {"cascade": "deepfloyd"}
+    config["cascades"] = {"deepfloyd": SHIPPED | {"stage_1": shorter("stage_1"), "stage_2": shorter("stage_2")}}
+    config["mnist"] |= {"data": str(mnist_folder), "epochs": 1}
+    workflow.configure(config)
+    (workflow.folder / "experiments/deepfloyd.yaml").write_text(yaml.safe_dump(EXPERIMENTS))
+    return workflow
+
+
+def shorter(stage):
+    return SHIPPED[stage] | {"sampling": SHIPPED[stage]["sampling"] | {"steps": 2}}
+
+
+@pytest.fixture
+def workflow(project, tmp_path, monkeypatch):
+    """The same with no results, on a machine that knows no token and has an empty cache."""
+    for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    shutil.rmtree(project.folder / "results", ignore_errors=True)
+    shutil.rmtree(project.folder / ".snakemake", ignore_errors=True)
+    return project
+
+
+def sentence(done):
+    """The last thing that a refused run says."""
+    assert done.returncode != 0 and "Traceback" not in done.stdout, done.stdout
+    return done.stdout.strip().splitlines()[-1]
+
+
+REFUSALS = {
+    "no token": ({}, {}, rf"{XL} is gated and there is no token: accept its licence at http\S+/{XL}, .*hf auth login"),
+    "licence not accepted": (
+        {"HF_TOKEN": STRANGER},
+        {},
+        rf"{XL} is gated and your token may not read it: accept its licence",
+    ),
+    "token not valid": ({"HF_TOKEN": "hf_old"}, {}, r"127\S+ does not accept your token: make a new one"),
+    "no such repository": ({}, {"repositories": {}}, rf"there is no repository {XL} at 127\S+: look at its name"),
+    "no such repository, with a token": ({"HF_TOKEN": TOKEN}, {"repositories": {}}, rf"there is no repository {XL}"),
+    "no such revision": ({"HF_TOKEN": TOKEN}, {"repositories": {XL: {"main": {}}}}, rf"{XL} has no revision c03d510"),
+    "files missing": (
+        {"HF_TOKEN": TOKEN},
+        {"lacks": "unet/diffusion_pytorch_model.fp16.safetensors"},
+        r".* has no safetensors of variant fp16 in unet",
+    ),
+    "a hub that hangs": (
+        {"HF_TOKEN": TOKEN, "HF_HUB_ETAG_TIMEOUT": "1"},
+        {"hangs": True},
+        r"127\S+ did not answer in time when asked for .*HF_HUB_ETAG_TIMEOUT",
+    ),
+    "a hub that is broken": ({"HF_TOKEN": TOKEN}, {"breaks": True}, r"127\S+ answered with HTTP 500"),
+    "no network": ({"HF_TOKEN": TOKEN, "HF_ENDPOINT": "http://127.0.0.1:9"}, {}, r"127.0.0.1:9 cannot be reached"),
+    "offline": (
+        {"HF_HUB_OFFLINE": "1"},
+        {},
+        rf"{XL} at revision c03d510\w+ is not whole in the hub cache .*HF_HUB_OFFLINE",
+    ),
+    "a proxy that refuses": (
+        {"HF_ENDPOINT": "https://hub.example", "HTTPS_PROXY": "{hub}"},
+        {},
+        r"the proxy does not let us reach hub.example",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_cannot_be_had_is_one_sentence_before_the_first_job(workflow, hub, monkeypatch, case):
+    environment, faults, message = REFUSALS[case]
+    for name, value in faults.items():
+        setattr(hub, name, value)
+    for name, value in ({"HF_ENDPOINT": "{hub}"} | environment).items():
+        monkeypatch.setenv(name, value.format(hub=hub.address))
+    done = workflow.run("--cores", 1, "all", check=False)
+    assert re.fullmatch(message + ".*", sentence(done)), done.stdout
+    assert not (workflow.folder / "results").exists()
+    assert not [path for path in Path(os.environ["HF_HOME"]).rglob("*") if path.is_file()]
+    assert_token_is_nowhere(workflow, done.stdout)
+
+
+def needed(path):
+    """Whether a file of the tests' repositories is one that the cascade needs."""
+    variant = ".fp16" in path or not path.endswith((".safetensors", ".index.json"))
+    return "/" in path and variant and not path.endswith(".bin")
+
+
+def test_fetched_once_and_then_used_without_a_network(workflow, hub, monkeypatch, tmp_path, files):
+    """Text encoder, stages and figure, with a token that is to leave no trace; again, with nothing to do; without the cache."""
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    said = workflow.run("--cores", 1, "results/deepfloyd/weights.json").stdout
+    assert 'gpu=Resource("gpu", 1)' in said, "more than one network at a time would share the GPU"
+    wanted = {name: {path for path in tree if needed(path)} for name, tree in files.items()}
+    assert sorted(hub.sent) == sorted(path for tree in wanted.values() for path in tree)
+    fetched = json.loads((workflow.folder / "results/deepfloyd/weights.json").read_text())
+    assert {part: entry["commit"] for part, entry in fetched.items()} == {p: SHIPPED[p]["revision"] for p in PARTS}
+    for entry in fetched.values():
+        assert entry["files"] == {path: len(files[entry["model"]][path]) for path in entry["files"]}
+
+    hub.tokens, asked = (), len(hub.asked)  # the licence is withdrawn, and nobody notices
+    said += workflow.run("--cores", 1, FIGURE).stdout
+    assert len(hub.asked) == asked
+    assert workflow.planned("--cores", 1, FIGURE) == {}
+    assert_token_is_nowhere(workflow, said, tmp_path)
+
+    (workflow.folder / FIGURE).unlink()
+    (workflow.folder / "results/deepfloyd/prompts/stage_1.safetensors").unlink()
+    next((tmp_path / "hf/hub").glob("models--DeepFloyd--IF-I-XL*/snapshots/*/unet/*.safetensors")).unlink()
+    done = workflow.run("--cores", 1, FIGURE, check=False)
+    assert re.fullmatch(
+        rf"{XL} was fetched, but the hub cache {tmp_path}/hf/hub has not its unet/\S+: let HF_HOME name the folder it was "
+        r"fetched into, or delete results/deepfloyd/weights.json and start again, which fetches what is missing",
+        sentence(done),
+    )
+
+
+def test_a_file_damaged_on_its_way_is_refused_removed_and_fetched_again(workflow, hub, monkeypatch, tmp_path):
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf/token").write_text(TOKEN)  # as `hf auth login` leaves it
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    hub.corrupts = True
+    done = workflow.run("--cores", 1, FIGURE, check=False)
+    assert done.returncode != 0 and "Traceback" not in done.stdout
+    assert re.search(
+        r"^deepfloyd: \S+ at revision \w+: \S+ was damaged .* and is removed: start again", done.stdout, re.M
+    )
+    assert not (workflow.folder / "results/deepfloyd/weights.json").exists()
+    assert not list(tmp_path.rglob("*.safetensors"))
+    assert_token_is_nowhere(workflow, done.stdout, tmp_path / "hf/hub")
+    hub.corrupts = False
+    workflow.run("--cores", 1, "results/deepfloyd/weights.json")
+
+
+def test_with_embeddings_made_elsewhere_the_text_encoder_is_not_fetched(workflow, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    torch.save({prompt: torch.zeros(1, 77, 32).half() for prompt in ("", "a red one")}, workflow.folder / "embeds.pth")
+    workflow.run("--cores", 1, "results/deepfloyd/weights.json", "--config", "prompt_embeds=embeds.pth")
+    assert {path.partition("/")[0] for path in hub.sent} == {"unet", "scheduler", "image_noising_scheduler"}
+
+
+def test_a_cache_that_is_whole_is_enough_even_for_a_branch(workflow, monkeypatch, tmp_path):
+    config = yaml.safe_load((workflow.folder / "config.yaml").read_text())
+    for part in PARTS:
+        config["cascades"]["deepfloyd"][part] |= {"revision": "main"}
+    branch = config["cascades"]["deepfloyd"]
+    (workflow.folder / "branch.yaml").write_text(yaml.safe_dump(config))
+    hub_cache(tmp_path / "hf", branch)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    workflow.run("--cores", 1, FIGURE, "--configfile", "branch.yaml")
+    assert f'"{COMMIT}"' in (workflow.folder / "results/deepfloyd/weights.json").read_text()
+    assert COMMIT in (workflow.folder / FIGURE).read_text()
+
+
+STAGE_1 = Part("stage_1", XL, "main", "fp16")
+UNET = ["unet/config.json", "unet/diffusion_pytorch_model.fp16.safetensors", "scheduler/scheduler_config.json"]
+T5 = ["text_encoder/config.json", "tokenizer/spiece.model", "tokenizer/tokenizer_config.json"]
+SHARDS = [f"text_encoder/model{{}}-0000{i}-of-00002.safetensors" for i in (1, 2)]
+INDEX = ["text_encoder/model.safetensors.index{}.json"]
+CLIP = [
+    "config.json",
+    "merges.txt",
+    "preprocessor_config.json",
+    "pytorch_model.bin",
+    "tokenizer_config.json",
+    "vocab.json",
+]
+
+
+@pytest.mark.parametrize(
+    ("part", "files", "beside"),
+    [
+        (STAGE_1, UNET, ["unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin", "IF.ckpt"]),
+        (
+            Part("text_encoder", XL, "main", "fp16"),
+            T5 + [name.format(".fp16") for name in SHARDS + INDEX],
+            [name.format("") for name in SHARDS + INDEX] + ["text_encoder/pytorch_model.bin.index.json"],
+        ),
+        (
+            Part("text_encoder", XL, "main", None),
+            T5 + [name.format("") for name in SHARDS + INDEX],
+            [name.format(".fp16") for name in SHARDS + INDEX],
+        ),
+        (Part("clip_judge", "openai/clip", "main", None), CLIP, ["README.md", "flax_model.msgpack", "tf_model.h5"]),
+    ],
+)
+def test_only_what_a_part_needs_is_chosen(part, files, beside):
+    assert files_of(part, [*beside, *files]) == sorted(files)
+
+
+@pytest.mark.parametrize(
+    ("part", "files", "message"),
+    [
+        (STAGE_1, UNET[:2], "has no scheduler/scheduler_config.json"),
+        (STAGE_1, UNET[1:], "has no unet/config.json"),
+        (
+            STAGE_1,
+            [UNET[0], UNET[2], "unet/diffusion_pytorch_model.fp16.bin"],
+            "no safetensors of variant fp16 in unet",
+        ),
+        (STAGE_1, [UNET[0], UNET[2]], "there are no weights among config.json"),
+        (
+            Part("text_encoder", XL, "main", "fp16"),
+            [*T5, SHARDS[0].format(".fp16")],
+            "has 1 of the 2 files of weights in text_encoder",
+        ),
+    ],
+)
+def test_a_repository_that_lacks_something_is_refused(part, files, message):
+    with pytest.raises(ValueError, match=message):
+        files_of(part, files)
+
+
+def test_a_disk_that_is_too_small_is_refused():
+    check_disk(1)
+    with pytest.raises(
+        OSError, match=r"1000000.0 GB are to be fetched into .*hub, where .* GB are free: make room, or let"
+    ):
+        check_disk(10**15)
+
+
+def assert_token_is_nowhere(workflow, said, *folders):
+    """No trace of a token in what was said, written, or remembered."""
+    assert "hf_marked" not in said
+    for folder in (workflow.folder / "results", workflow.folder / ".snakemake", *folders):
+        for path in folder.rglob("*"):
+            assert not path.is_file() or b"hf_marked" not in path.read_bytes(), path

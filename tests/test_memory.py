@@ -1,0 +1,91 @@
+"""What fits into a GPU, and what is said where it does not: the sizes of the real weights against the GPUs people have."""
+
+import json
+
+import pytest
+import torch
+
+from diffusion.memory import check_fits, check_memory, machine_memory, smaller
+from reporting.preflight import run_preflight
+
+GB = 10**9
+STAGE_1 = {"sample_size": 64, "block_out_channels": [704, 1408, 2112, 2816]}
+STAGE_2 = {"sample_size": 256, "block_out_channels": [320, 640, 960, 1280]}
+T5 = {"model": "DeepFloyd/IF-I-XL-v1.0", "variant": "fp16", "dtype": "float16", "load_in_8bit": False}
+XL = {"model": "DeepFloyd/IF-I-XL-v1.0", "variant": "fp16", "dtype": "float16", "max_batch": 16, "offload": False}
+II = {"model": "DeepFloyd/IF-II-L-v1.0", "variant": "fp16", "dtype": "float16", "max_batch": 4, "offload": False}
+PARTS = [("text_encoder", T5, 11 * GB, None), ("stage_1", XL, 8.6 * GB, STAGE_1), ("stage_2", II, 2.4 * GB, STAGE_2)]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=[part[0] for part in PARTS])
+def test_the_shipped_cascade_fits_into_a_free_gpu_of_16_gb(part):
+    check_memory(*part, 14.6 * GB, "the GPU")
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "free", "message"),
+    [
+        (0, {}, 8.5, "11.0 GB of memory, and the GPU has 8.5 GB free: load_in_8bit: true or prompt_embeds"),
+        (0, {}, 6, "the GPU has 6.0 GB free: prompt_embeds .embeddings made elsewhere. would fit"),
+        (0, {"dtype": "float32"}, 14.6, "in float32 needs about 22.0 GB .*dtype: float16 would fit"),
+        (
+            1,
+            {"max_batch": 256},
+            14.6,
+            r"\(8.6 GB of weights, 20.7 GB for max_batch 256\), .* free: max_batch: 74 would",
+        ),
+        (1, {}, 8, "free: model: DeepFloyd/IF-I-L-v1.0 or model: DeepFloyd/IF-I-M-v1.0 or offload: true"),
+        (1, {}, 1.2, "free: model: DeepFloyd/IF-I-M-v1.0 or offload: true"),
+        (
+            1,
+            {"dtype": "float32"},
+            14.6,
+            r"free: dtype: float16 \(max_batch: 1\) or model: .*-L-v1.0 or .*-M-v1.0 or off",
+        ),
+        (1, {"offload": True}, 0.5, "needs about 1.3 GB .* free: max_batch: 6 would fit"),
+        (2, {}, 3.5, "free: max_batch: 1 would fit"),
+        (2, {}, 0.3, "no smaller choice would fit"),
+    ],
+)
+def test_too_little_memory_names_the_choices_that_would_fit(part, changes, free, message):
+    name, model, stored, unet = PARTS[part]
+    with pytest.raises(ValueError, match=f"{name}: DeepFloyd.*{message}"):
+        check_memory(name, model | changes, stored, unet, free * GB, "the GPU")
+
+
+@pytest.mark.parametrize("free", [0.7, 1.2, 3, 6, 8, 10])
+@pytest.mark.parametrize("part", PARTS, ids=[part[0] for part in PARTS])
+def test_every_choice_that_is_named_fits(part, free):
+    name, model, stored, unet = part
+    for choice in smaller(model, stored, unet, free * GB):
+        key, _, value = choice.partition(": ")
+        if key in ("max_batch", "load_in_8bit"):
+            check_memory(name, model | {key: json.loads(value)}, stored, unet, free * GB, "the GPU")
+        elif key == "offload":
+            check_memory(name, model | {key: True, "max_batch": 1}, stored, unet, free * GB, "the GPU")
+
+
+def test_a_part_that_is_about_to_be_loaded_is_measured_in_its_folder(tiny_cascade):
+    model = XL | {"variant": None, "dtype": "float32", "model": "tiny"}
+    check_fits("stage_1", tiny_cascade / "stage_1", model, torch.device("cpu"))
+    with pytest.raises(ValueError, match="stage_1: tiny in float32 needs about .* this machine has .* max_batch: "):
+        check_fits("stage_1", tiny_cascade / "stage_1", model | {"max_batch": 10**8}, torch.device("cpu"))
+
+
+def test_the_machine_says_how_much_it_has():
+    assert 10**8 < machine_memory() < 10**14
+
+
+def test_without_a_gpu_large_weights_are_warned_of(tiny_cascade, tmp_path):
+    """As before a run; the weights are a file with a hole in it."""
+    folder = tmp_path / "stage_1/unet"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_bytes((tiny_cascade / "stage_1/unet/config.json").read_bytes())
+    with open(folder / "diffusion_pytorch_model.safetensors", "wb") as file:
+        file.truncate(3 * GB)
+    model = XL | {"variant": None, "model": "large"}
+    plan = {"fetch": [], "fetched": None, "load": {"stage_1": (model, str(tmp_path / "stage_1"))}}
+    plan |= {"device": "cpu", "here": True, "embeds": None}
+    assert run_preflight(plan) == ["stage_1: without a GPU large takes minutes for each step, hours for a picture"]
+    with pytest.raises(ValueError, match="nowhere/stage_1/unet/config.json"):
+        run_preflight(plan | {"load": {"stage_1": (model, "nowhere/stage_1")}})
