@@ -138,7 +138,7 @@ rule safety_check:
     """What IF's safety checker says of an experiment's pictures, and the watermark that they are to bear."""
     input:
         unpack(stage_pictures),
-        fetched=ancient(fetched("stage_1")),
+        fetched=ancient(fetched("safety_checker", "watermark")),
         code=library(
             "safety_checker",
             "stored",

@@ -11,7 +11,7 @@ from snakemake.utils import validate
 
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "scripts"))
-from diffusion.prompts import embedding_key, embeds_identity, encoder_identity, prompts_of
+from diffusion.prompts import embedding_key, embeds_identity, encoder_identity, fingerprint, prompts_of
 from reporting.preflight import run_preflight
 from reporting.schema import check
 
@@ -253,13 +253,19 @@ def embedding(prompt):
     return f"results/{CASCADE}/prompt_embeds/{embedding_key(prompt, text_encoder())}.safetensors"
 
 
+def still_to_make(files):
+    """Those that are not there. What is there is final, its name being a hash of all that determines it, and no rule makes it
+    any longer: Snakemake does not see that a job has changed where another one runs before it, ancient() or not."""
+    return [file for file in files if not os.path.exists(file)]
+
+
 if CASCADE is not None:
     PROMPTS = {embedding(prompt): prompt for prompt in sorted({"", *sum(map(prompts_of, EXPERIMENTS.values()), [])})}
 
 
 def prompts_to_encode(wildcards):
-    """Every prompt, in the order of its embeddings: a function, because braces in a prompt are no wildcards."""
-    return list(PROMPTS.values())
+    """The prompts without embeddings, in their order: a function, because braces in a prompt are no wildcards."""
+    return [PROMPTS[file] for file in still_to_make(PROMPTS)]
 
 
 def experiment(wildcards):
@@ -362,8 +368,17 @@ def hub_parts():
 
 
 def fetched(*parts):
-    """What says where in the hub's cache parts are; nothing if they are folders."""
-    return f"results/{CASCADE}/weights.json" if {*parts} & {*hub_parts()} else []
+    """The files that say where in the hub's cache these parts are, by default all; none of those that are folders."""
+    return [
+        f"results/{CASCADE}/weights/{part}_{fingerprint(model)}.json"
+        for part, model in hub_parts().items()
+        if part in (parts or hub_parts())
+    ]
+
+
+def parts_to_fetch():
+    """{part: where it is} of those that were not fetched."""
+    return {part: model for part, model in hub_parts().items() if still_to_make(fetched(part))}
 
 
 def preflight():
@@ -377,8 +392,10 @@ def preflight():
     if CASCADE is None or not (hub_parts() and (parts or "fetch_cascade" in jobs) or "read_embeds" in jobs):
         return
     plan = {
-        "fetch": [{"name": part, **model} for part, model in hub_parts().items()] if "fetch_cascade" in jobs else [],
-        "fetched": f"results/{CASCADE}/weights.json",
+        "fetch": (
+            [{"name": part, **model} for part, model in parts_to_fetch().items()] if "fetch_cascade" in jobs else []
+        ),
+        "fetched": [file for file in fetched() if os.path.exists(file)],
         "load": {part: (model_of(part), None if part in hub_parts() else model_folder(part)) for part in parts},
         "device": config["cascades"][CASCADE]["device"],
         "here": workflow.local_exec,  # else the jobs look at their machine's memory themselves

@@ -12,7 +12,7 @@ rule read_embeds:
         code=library("embeds", "cascade", "fetched", "prompts", "sampling", "schedule", "checkpoints")
         + reporting("job"),
     output:
-        list(PROMPTS),
+        still_to_make(PROMPTS),
     log:
         "results/logs/read_embeds.log",
     localrule: True

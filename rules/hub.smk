@@ -1,23 +1,22 @@
 """The hub: weights of the cascade that are not folders of this machine.
 
-Needs a network, and a token where a repository is gated; makes results/<cascade>/weights.json, and fills the hub's cache.
+Needs a network, and a token where a repository is gated; makes results/<cascade>/weights/, and fills the hub's cache.
 """
 
 
 rule fetch_cascade:
-    """The files that the cascade's parts need, by commit, checked by SHA-256. Who loads them takes weights.json as
-    ancient(): that a part was added, or looked for again, changes nothing for the others."""
+    """The files that the cascade's parts need, by commit, checked by SHA-256."""
     input:
         code=library("hub", "hub_errors", "fetched", "memory", "stored") + reporting("job"),
     output:
-        "results/{cascade}/weights.json",
+        still_to_make(fetched()),
     log:
-        "results/logs/fetch_cascade/{cascade}.log",
+        "results/logs/fetch_cascade.log",
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        parts=hub_parts(),
+        parts=parts_to_fetch(),
     script:
         "../scripts/fetch_cascade.py"
 

@@ -5,14 +5,13 @@ Needs the cascade's text encoder; makes results/<cascade>/prompt_embeds/.
 
 
 rule encode_prompts:
-    """All prompts in one job, which loads the text encoder once. An embedding's name is a hash of all that determines
-    it: one that was there before is made again with the same bits, so who uses it takes it as ancient()."""
+    """All prompts in one job, which loads the text encoder once."""
     input:
         fetched=ancient(fetched("text_encoder")),
         code=library("cascade", "fetched", "memory", "stored", "prompts", "sampling", "schedule", "checkpoints")
         + reporting("job"),
     output:
-        list(PROMPTS),
+        still_to_make(PROMPTS),
     log:
         "results/logs/encode_prompts.log",
     benchmark:

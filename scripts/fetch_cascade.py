@@ -7,7 +7,5 @@ progress = log_to(snakemake.log[0])
 from diffusion.fetched import save_fetched
 from diffusion.hub import Part, fetch
 
-save_fetched(
-    snakemake.output[0],
-    {name: fetch(Part(name, **part), progress) for name, part in snakemake.params.parts.items()},
-)
+for path, (name, part) in zip(snakemake.output, snakemake.params.parts.items(), strict=True):
+    save_fetched(path, {name: fetch(Part(name, **part), progress)})

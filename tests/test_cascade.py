@@ -152,9 +152,9 @@ def test_prompts_are_normalised_padded_and_counted(cascade):
 
 
 def test_find_model(cascade, tmp_path):
-    assert find_model(cascade / "stage_1", "stage_1", None) == cascade / "stage_1"
+    assert find_model(cascade / "stage_1", "stage_1") == cascade / "stage_1"
     with pytest.raises(FileNotFoundError, match="no model folder .*absent"):
-        find_model(tmp_path / "absent", "stage_1", None)
+        find_model(tmp_path / "absent", "stage_1")
     assert len(revision_of(cascade / "stage_1", None)) == 12
     assert revision_of(cascade / "stage_1", None) != revision_of(cascade / "stage_2", None)
 
@@ -168,14 +168,14 @@ def test_what_was_fetched_from_the_hub_comes_from_this_machines_cache(cascade, t
     size = (snapshot / "unet/config.json").stat().st_size
     fetched = tmp_path / "weights.json"
     save_fetched(fetched, {"stage_1": model | {"files": {"unet/config.json": size}}})
-    assert find_model(model["model"], "stage_1", fetched) == snapshot
-    assert revision_of(find_model(model["model"], "stage_1", fetched), "main") == COMMIT
-    assert find_model(cascade / "stage_2", "stage_2", fetched) == cascade / "stage_2"
+    assert find_model(model["model"], "stage_1", [fetched]) == snapshot
+    assert revision_of(find_model(model["model"], "stage_1", [fetched]), "main") == COMMIT
+    assert find_model(cascade / "stage_2", "stage_2", [fetched]) == cascade / "stage_2"
     (snapshot / "unet/config.json").write_text("{}")
     with pytest.raises(
         FileNotFoundError, match="XL-v1.0 was fetched, but the hub cache .* has not its unet/config.json"
     ):
-        find_model(model["model"], "stage_1", fetched)
+        find_model(model["model"], "stage_1", [fetched])
 
 
 def test_a_flipped_byte_is_seen_where_there_are_sums(cascade, tmp_path):
@@ -183,10 +183,10 @@ def test_a_flipped_byte_is_seen_where_there_are_sums(cascade, tmp_path):
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files]
     (folder / "SHA256SUMS").write_text("".join(sums))
-    assert find_model(folder / "stage_1", "stage_1", None) == folder / "stage_1"
+    assert find_model(folder / "stage_1", "stage_1") == folder / "stage_1"
     weights = folder / "stage_1/unet/diffusion_pytorch_model.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
     with pytest.raises(ValueError, match="diffusion_pytorch_model.safetensors is damaged"):
-        find_model(folder / "stage_1", "stage_1", None)
-    find_model(folder / "stage_2", "stage_2", None)
+        find_model(folder / "stage_1", "stage_1")
+    find_model(folder / "stage_2", "stage_2")

@@ -161,6 +161,10 @@ ONE_EXPERIMENT = {"stage_1": 1, "stage_2": 1, "judge": 1, "figure": 1, "report":
     [
         ({("inpainting", "prompt"): "a green seven"}, {"encode_prompts": 1} | ONE_EXPERIMENT),
         ({("visual_anagram", "views", 1, "prompt"): "a green seven"}, {"encode_prompts": 1} | ONE_EXPERIMENT),
+        (  # Snakemake does not look for changes in what comes after a job that will run
+            {("inpainting", "prompt"): "a green seven", ("visual_anagram", "stage_1"): {"steps": 5}},
+            {"encode_prompts": 1, "report": 1} | dict.fromkeys(("stage_1", "stage_2", "judge", "figure"), 2),
+        ),
         ({("inpainting", "prompt"): "a blue five"}, ONE_EXPERIMENT),  # known from another experiment
         ({("inpainting", "stage_1"): {"steps": 5}}, ONE_EXPERIMENT),
         ({("inpainting", "stage_2"): {"noise_level": 5}}, {"stage_2": 1, "judge": 1, "figure": 1, "report": 1}),

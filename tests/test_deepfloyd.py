@@ -25,7 +25,6 @@ FEW_STEPS = {"sampling": {"steps": 2}}
 OVERLAY = {"cascades": {"deepfloyd": dict.fromkeys(("stage_1", "stage_2", "stage_3"), FEW_STEPS)}}
 ENLARGED = {name for name, experiment in EXPERIMENTS.items() if "enlarge" in experiment}
 FIGURES = [f"results/deepfloyd/{name}/figure.json" for name in EXPERIMENTS]
-WEIGHTS = "results/deepfloyd/weights.json"
 # The prompts whose embeddings CS180 hands out.
 COURSE = """a high quality photo; a lithograph of a skull; a lithograph of waterfalls; an oil painting of an old man;
 an oil painting of people around a campfire; an oil painting of a snowy mountain village; a photo of a dog; a man wearing a hat;
@@ -43,7 +42,7 @@ def finished(new_workflow, tmp_path_factory):
         environment.setenv("HF_HOME", str(workflow.hub))
         environment.setenv("HF_HUB_OFFLINE", "1")
         environment.setenv("HF_TOKEN", "hf_markedToken")
-        workflow.run("--cores", "all", *FIGURES, *workflow.configuration)
+        workflow.run("--cores", "all", "--resources", "gpu=2", *FIGURES, *workflow.configuration)
         yield workflow
 
 
@@ -146,10 +145,7 @@ def with_overlay(workflow, **entries):
 
 
 def test_without_stage_3_its_pictures_go_and_nothing_is_drawn_again(finished):
-    overlay = with_overlay(finished, stage_3=None)
-    finished.run("--cores", 1, WEIGHTS, *overlay[len(FIGURES) + 2 :])
-    planned = finished.planned(*overlay)
-    finished.run("--cores", 1, WEIGHTS, *finished.configuration)  # as it was
+    planned = finished.planned(*with_overlay(finished, stage_3=None))
     assert planned == dict.fromkeys(("safety_check", "clip_judge", "figure"), len(ENLARGED))
 
 

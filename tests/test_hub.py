@@ -72,6 +72,12 @@ def workflow(project, tmp_path, monkeypatch):
     return project
 
 
+def weights(workflow):
+    """What was fetched, by part."""
+    files = (workflow.folder / "results/deepfloyd/weights").glob("*.json")
+    return {part: entry for file in files for part, entry in json.loads(file.read_text()).items()}
+
+
 def sentence(done):
     """The last thing that a refused run says."""
     assert done.returncode != 0 and "Traceback" not in done.stdout, done.stdout
@@ -138,11 +144,11 @@ def test_fetched_once_and_then_used_without_a_network(workflow, hub, monkeypatch
     """Text encoder, stages and figure, with a token that is to leave no trace; again, with nothing to do; without the cache."""
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setenv("HF_ENDPOINT", hub.address)
-    said = workflow.run("--cores", 1, "results/deepfloyd/weights.json").stdout
+    said = workflow.run("--cores", 1, "fetch_cascade").stdout
     assert 'gpu=Resource("gpu", 1)' in said, "more than one network at a time would share the GPU"
     wanted = {name: {path for path in tree if needed(path)} for name, tree in files.items()}
     assert sorted(hub.sent) == sorted(path for tree in wanted.values() for path in tree)
-    fetched = json.loads((workflow.folder / "results/deepfloyd/weights.json").read_text())
+    fetched = weights(workflow)
     assert {part: entry["commit"] for part, entry in fetched.items()} == {p: SHIPPED[p]["revision"] for p in PARTS}
     for entry in fetched.values():
         assert entry["files"] == {path: len(files[entry["model"]][path]) for path in entry["files"]}
@@ -152,6 +158,9 @@ def test_fetched_once_and_then_used_without_a_network(workflow, hub, monkeypatch
     assert len(hub.asked) == asked
     assert workflow.planned("--cores", 1, FIGURE) == {}
     assert_token_is_nowhere(workflow, said, tmp_path)
+    (workflow.folder / "other.yaml").write_text("cascades: {deepfloyd: {stage_1: {revision: main}}}")
+    planned = workflow.planned("--cores", 1, FIGURE, "--configfile", "config.yaml", "other.yaml")
+    assert planned == {"fetch_cascade": 1, "stage_1": 1, "stage_2": 1, "figure": 1}
 
     (workflow.folder / FIGURE).unlink()
     (workflow.folder / "results/deepfloyd/prompts/stage_1.safetensors").unlink()
@@ -159,7 +168,7 @@ def test_fetched_once_and_then_used_without_a_network(workflow, hub, monkeypatch
     done = workflow.run("--cores", 1, FIGURE, check=False)
     assert re.fullmatch(
         rf"{XL} was fetched, but the hub cache {tmp_path}/hf/hub has not its unet/\S+: let HF_HOME name the folder it was "
-        r"fetched into, or delete results/deepfloyd/weights.json and start again, which fetches what is missing",
+        rf"fetched into, or fetch it again with `hf download {XL} unet/\S+ --revision \w+ --force-download`",
         sentence(done),
     )
 
@@ -172,20 +181,20 @@ def test_a_file_damaged_on_its_way_is_refused_removed_and_fetched_again(workflow
     done = workflow.run("--cores", 1, FIGURE, check=False)
     assert done.returncode != 0 and "Traceback" not in done.stdout
     assert re.search(
-        r"^deepfloyd: \S+ at revision \w+: \S+ was damaged .* and is removed: start again", done.stdout, re.M
+        r"^fetch_cascade: \S+ at revision \w+: \S+ was damaged .* and is removed: start again", done.stdout, re.M
     )
-    assert not (workflow.folder / "results/deepfloyd/weights.json").exists()
+    assert not weights(workflow)
     assert not list(tmp_path.rglob("*.safetensors"))
     assert_token_is_nowhere(workflow, done.stdout, tmp_path / "hf/hub")
     hub.corrupts = False
-    workflow.run("--cores", 1, "results/deepfloyd/weights.json")
+    workflow.run("--cores", 1, "fetch_cascade")
 
 
 def test_with_embeddings_made_elsewhere_the_text_encoder_is_not_fetched(workflow, hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setenv("HF_ENDPOINT", hub.address)
     torch.save({prompt: torch.zeros(1, 77, 32).half() for prompt in ("", "a red one")}, workflow.folder / "embeds.pth")
-    workflow.run("--cores", 1, "results/deepfloyd/weights.json", "--config", "prompt_embeds=embeds.pth")
+    workflow.run("--cores", 1, "fetch_cascade", "--config", "prompt_embeds=embeds.pth")
     assert {path.partition("/")[0] for path in hub.sent} == {"unet", "scheduler", "image_noising_scheduler"}
 
 
@@ -198,7 +207,7 @@ def test_a_cache_that_is_whole_is_enough_even_for_a_branch(workflow, monkeypatch
     hub_cache(tmp_path / "hf", branch)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     workflow.run("--cores", 1, FIGURE, "--configfile", "branch.yaml")
-    assert f'"{COMMIT}"' in (workflow.folder / "results/deepfloyd/weights.json").read_text()
+    assert {entry["commit"] for entry in weights(workflow).values()} == {COMMIT}
     assert COMMIT in (workflow.folder / FIGURE).read_text()
 
 

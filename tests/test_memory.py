@@ -84,7 +84,7 @@ def test_without_a_gpu_large_weights_are_warned_of(tiny_cascade, tmp_path):
     with open(folder / "diffusion_pytorch_model.safetensors", "wb") as file:
         file.truncate(3 * GB)
     model = XL | {"variant": None, "model": "large"}
-    plan = {"fetch": [], "fetched": None, "load": {"stage_1": (model, str(tmp_path / "stage_1"))}}
+    plan = {"fetch": [], "fetched": [], "load": {"stage_1": (model, str(tmp_path / "stage_1"))}}
     plan |= {"device": "cpu", "here": True, "embeds": None}
     assert run_preflight(plan) == ["stage_1: without a GPU large takes minutes for each step, hours for a picture"]
     with pytest.raises(ValueError, match="nowhere/stage_1/unet/config.json"):

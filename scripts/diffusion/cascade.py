@@ -6,7 +6,7 @@ predicts, thresholding) is read from the configs in the folder.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.util import find_spec
@@ -31,19 +31,19 @@ BETA_SCHEDULES: dict[str, Callable[[dict], NoiseSchedule]] = {
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 
 
-def find_model(model: str | Path, part: str, fetched: str | Path | None) -> Path:
+def find_model(model: str | Path, part: str, fetched: Iterable[str | Path] = ()) -> Path:
     """The folder of a part of a cascade: what was fetched of it from the hub, else `model` itself. The name of a folder in
     the hub's cache is the commit.
 
     Args:
         part: its name, as "stage_1".
-        fetched: the file that says what was fetched from the hub, if anything was.
+        fetched: the files that say what was fetched from the hub, if anything was.
 
     Raises:
         FileNotFoundError: there is no such folder, or the hub's cache no longer has what was fetched.
         ValueError: a file of the folder is not what SHA256SUMS, in it or beside it, says.
     """
-    found = find_fetched(fetched, part) if fetched else None
+    found = find_fetched(fetched, part)
     if found is not None:
         return found
     if not Path(model).is_dir():

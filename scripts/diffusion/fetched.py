@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from huggingface_hub import constants
@@ -16,25 +17,30 @@ def save_fetched(path: str | Path, parts: dict[str, dict]) -> None:
     os.replace(aside, path)
 
 
-def find_fetched(weights: str | Path, name: str) -> Path | None:
+def find_fetched(fetched: Iterable[str | Path], name: str) -> Path | None:
     """The folder of the part called `name` in the hub's cache, whose own name is the commit; None if it was not fetched.
 
-    weights: a file of `save_fetched`.
+    fetched: files of `save_fetched`.
 
     Raises:
         FileNotFoundError: the cache has not, or no longer, what was fetched.
     """
-    parts = json.loads(Path(weights).read_text())
+    parts = {part: entry for path in fetched for part, entry in json.loads(Path(path).read_text()).items()}
     if name not in parts:
         return None
     part = parts[name]
     folder = repository(part["model"]) / "snapshots" / part["commit"]
-    for path, size in part["files"].items():
-        if not (folder / path).is_file() or (folder / path).stat().st_size != size:
-            raise FileNotFoundError(
-                f"{part['model']} was fetched, but the hub cache {constants.HF_HUB_CACHE} has not its {path}: let HF_HOME "
-                f"name the folder it was fetched into, or delete {weights} and start again, which fetches what is missing"
-            )
+    gone = [
+        path
+        for path, size in part["files"].items()
+        if not (folder / path).is_file() or (folder / path).stat().st_size != size
+    ]
+    if gone:
+        raise FileNotFoundError(
+            f"{part['model']} was fetched, but the hub cache {constants.HF_HUB_CACHE} has not its {gone[0]}: let HF_HOME name "
+            f"the folder it was fetched into, or fetch it again with `hf download {part['model']} {' '.join(gone)} --revision "
+            f"{part['commit']} --force-download`"
+        )
     return folder
 
 

@@ -21,13 +21,13 @@ SLOW = 1e9  # bytes of weights from which on a processor takes minutes for each 
 
 
 def preflight(
-    fetch: list[dict], fetched: str | None, load: dict, device: str, here: bool, embeds: dict | None
+    fetch: list[dict], fetched: list[str], load: dict, device: str, here: bool, embeds: dict | None
 ) -> list[str]:
     """Look for what would stop a run. Returns warnings.
 
     Args:
         fetch: the parts that are still to be fetched from the hub, each as the arguments of hub.Part.
-        fetched: the file of `save_fetched` that says what was fetched before, if any.
+        fetched: the files of `save_fetched` that say what was fetched before.
         load: {name: (its entry in the configuration, its folder if it is one)} of the parts that will be loaded.
         device: where, as `pick_device` takes it.
         here: whether on this machine.

@@ -26,8 +26,12 @@ def embedding_key(prompt: str, encoder: dict) -> str:
 
     encoder: anything JSON can hold, such as {"identity": ..., "variant": ..., "dtype": ..., "max_length": ...}.
     """
-    text = json.dumps({"prompt": normalise(prompt), "encoder": encoder}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return fingerprint({"prompt": normalise(prompt), "encoder": encoder})
+
+
+def fingerprint(what: dict) -> str:
+    """A name for anything JSON can hold, the same for the same content."""
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def encoder_identity(model: str, revision: str | None, cache: str | Path | None = None) -> str:
