@@ -13,6 +13,8 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/experiments.smk"
+include: "rules/parts.smk"
 include: "rules/mnist.smk"
 include: "rules/miniature.smk"
 

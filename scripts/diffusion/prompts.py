@@ -1,4 +1,4 @@
-"""Prompts and the names of their embeddings, without torch: rules/common.smk needs them to know which files to make."""
+"""Prompts and the names of their embeddings, without torch: the rules need them to know which files to make."""
 
 import hashlib
 import json
