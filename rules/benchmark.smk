@@ -33,7 +33,7 @@ rule benchmark_training:
         "results/logs/benchmark_training.log",
     conda:
         "../envs/environment.yaml"
-    threads: workflow.cores or 1
+    threads: 1000 # every core there is: it runs alone
     params:
         seeds=lookup("benchmark/seeds", within=config),
         seconds=lookup("benchmark/seconds", within=config),
@@ -73,7 +73,7 @@ rule benchmark_sampling:
         "results/logs/benchmark_sampling.log",
     conda:
         "../envs/environment.yaml"
-    threads: workflow.cores or 1
+    threads: 1000 # every core there is: it runs alone
     params:
         folder=shipped("resources/miniature"),
         repeats=lookup("benchmark/repeats", within=config),
@@ -98,7 +98,7 @@ rule benchmark_workflow:
         "results/logs/benchmark_workflow.log",
     conda:
         "../envs/environment.yaml"
-    threads: workflow.cores or 1
+    threads: 1000 # every core there is: it runs alone
     params:
         project=str(BASE),
         experiments=str(BASE / "experiments/miniature.yaml"),

@@ -42,7 +42,7 @@ def finished(new_workflow, tmp_path_factory):
         environment.setenv("HF_HOME", str(workflow.hub))
         environment.setenv("HF_HUB_OFFLINE", "1")
         environment.setenv("HF_TOKEN", "hf_markedToken")
-        workflow.run("--cores", "all", "--resources", "gpu=2", *FIGURES, *workflow.configuration)
+        workflow.run("--resources", "gpu=2", "--cores", "all", *FIGURES, *workflow.configuration)
         yield workflow
 
 
