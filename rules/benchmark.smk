@@ -33,7 +33,7 @@ rule benchmark_training:
         "results/logs/benchmark_training.log",
     conda:
         "../envs/environment.yaml"
-    threads: 1000 # every core there is: it runs alone
+    threads: 1000  # every core there is: it runs alone
     params:
         seeds=lookup("benchmark/seeds", within=config),
         seconds=lookup("benchmark/seconds", within=config),
@@ -53,7 +53,6 @@ rule benchmark_sampling:
         code=library(
             "experiments",
             "cascade",
-            "fetched",
             "digits",
             "unet",
             "guidance",
@@ -65,7 +64,8 @@ rule benchmark_sampling:
             "similarity",
             "prompts",
         )
-        + benchmarking("rates")
+        + weights("fetched")
+        + benchmarking("pipelines", "rates")
         + reporting("job"),
     output:
         "results/side_by_side/sampling.csv",
@@ -73,7 +73,7 @@ rule benchmark_sampling:
         "results/logs/benchmark_sampling.log",
     conda:
         "../envs/environment.yaml"
-    threads: 1000 # every core there is: it runs alone
+    threads: 1000  # every core there is: it runs alone
     params:
         folder=shipped("resources/miniature"),
         repeats=lookup("benchmark/repeats", within=config),
@@ -98,7 +98,7 @@ rule benchmark_workflow:
         "results/logs/benchmark_workflow.log",
     conda:
         "../envs/environment.yaml"
-    threads: 1000 # every core there is: it runs alone
+    threads: 1000  # every core there is: it runs alone
     params:
         project=str(BASE),
         experiments=str(BASE / "experiments/miniature.yaml"),
@@ -141,7 +141,6 @@ rule gpu_speed:
         code=library(
             "cascade",
             "experiments",
-            "fetched",
             "filters",
             "guidance",
             "images",
@@ -152,7 +151,8 @@ rule gpu_speed:
             "sizes",
             "views",
         )
-        + benchmarking("full_size")
+        + weights("fetched")
+        + benchmarking("full_size", "pipelines", "rates")
         + reporting("job"),
     output:
         csv="results/side_by_side/gpu.csv",

@@ -9,14 +9,11 @@ rule stage_1:
     input:
         unpack(user_pictures),
         embeds=ancient(embeddings),
-        weights=weights("stage_1"),
+        weights=weight_files("stage_1"),
         fetched=ancient(fetched("stage_1")),
         code=library(
             "experiments",
             "cascade",
-            "fetched",
-            "memory",
-            "stored",
             "guidance",
             "sampling",
             "schedule",
@@ -27,6 +24,7 @@ rule stage_1:
             "prompts",
             "checkpoints",
         )
+        + weights("fetched", "memory", "stored")
         + reporting("job"),
     output:
         "results/{cascade}/{experiment}/stage_1.safetensors",
@@ -57,14 +55,11 @@ rule stage_2:
         unpack(user_pictures),
         unpack(stage_1_pictures),
         embeds=ancient(embeddings),
-        weights=weights("stage_2"),
+        weights=weight_files("stage_2"),
         fetched=ancient(fetched("stage_1", "stage_2")),
         code=library(
             "experiments",
             "cascade",
-            "fetched",
-            "memory",
-            "stored",
             "guidance",
             "sampling",
             "schedule",
@@ -75,6 +70,7 @@ rule stage_2:
             "prompts",
             "checkpoints",
         )
+        + weights("fetched", "memory", "stored")
         + reporting("job"),
     output:
         "results/{cascade}/{experiment}/stage_2.safetensors",
@@ -106,9 +102,10 @@ rule stage_3:
     """Stage III of an experiment: the chosen samples of stage II, four times as large, by diffusers' own pipeline."""
     input:
         stage_2="results/{cascade}/{experiment}/stage_2.safetensors",
-        weights=lambda wildcards: weights("stage_3"),
+        weights=lambda wildcards: weight_files("stage_3"),
         fetched=ancient(fetched("stage_3")),
-        code=library("upscaler", "cascade", "fetched", "sampling", "schedule", "prompts", "checkpoints")
+        code=library("upscaler", "cascade", "sampling", "schedule", "prompts", "checkpoints")
+        + weights("fetched")
         + reporting("job"),
     output:
         "results/{cascade}/{experiment}/stage_3.safetensors",
@@ -139,17 +136,8 @@ rule safety_check:
     input:
         unpack(stage_pictures),
         fetched=ancient(fetched("safety_checker", "watermark")),
-        code=library(
-            "safety_checker",
-            "stored",
-            "images",
-            "cascade",
-            "fetched",
-            "sampling",
-            "schedule",
-            "prompts",
-            "checkpoints",
-        )
+        code=library("safety_checker", "images", "cascade", "sampling", "schedule", "prompts", "checkpoints")
+        + weights("stored", "fetched")
         + reporting("job"),
     output:
         "results/{cascade}/{experiment}/safety.safetensors",
@@ -197,23 +185,22 @@ rule clip_judge:
     """How near an experiment's pictures are to their prompts, in the eyes of CLIP."""
     input:
         unpack(stage_pictures),
-        weights=lambda wildcards: weights("clip_judge"),
+        weights=lambda wildcards: weight_files("clip_judge"),
         fetched=ancient(fetched("clip_judge")),
         code=library(
             "clip_readings",
             "clip",
-            "stored",
             "images",
             "scores",
             "filters",
             "views",
             "cascade",
-            "fetched",
             "sampling",
             "schedule",
             "prompts",
             "checkpoints",
         )
+        + weights("stored", "fetched")
         + reporting("job"),
     output:
         "results/{cascade}/{experiment}/clip_scores.json",

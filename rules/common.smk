@@ -47,19 +47,12 @@ def shipped(path):
     return os.path.relpath(BASE / path)
 
 
-def library(*modules):
-    """The files of the named modules of scripts/diffusion."""
-    return [shipped(f"scripts/diffusion/{module}.py") for module in modules]
+def modules_of(package):
+    """A function that takes names of the package's modules and returns their files."""
+    return lambda *names: [shipped(f"scripts/{package}/{name}.py") for name in names]
 
 
-def reporting(*modules):
-    """The files of the named modules of scripts/reporting."""
-    return [shipped(f"scripts/reporting/{module}.py") for module in modules]
-
-
-def benchmarking(*modules):
-    """The files of the named modules of scripts/benchmarking."""
-    return [shipped(f"scripts/benchmarking/{module}.py") for module in modules]
+library, weights, reporting, benchmarking = map(modules_of, ("diffusion", "weights", "reporting", "benchmarking"))
 
 
 def in_project(path):

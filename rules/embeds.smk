@@ -9,7 +9,8 @@ rule read_embeds:
     input:
         source=embeds_source(),
         fetched=ancient(fetched("stage_1", "stage_2")),
-        code=library("embeds", "cascade", "fetched", "prompts", "sampling", "schedule", "checkpoints")
+        code=library("embeds", "cascade", "prompts", "sampling", "schedule", "checkpoints")
+        + weights("fetched")
         + reporting("job"),
     output:
         still_to_make(PROMPTS),

@@ -131,7 +131,6 @@ rule measure_miniature:
             "scores",
             "experiments",
             "cascade",
-            "fetched",
             "guidance",
             "sampling",
             "schedule",
@@ -143,6 +142,7 @@ rule measure_miniature:
             "mnist",
             "checkpoints",
         )
+        + weights("fetched")
         + reporting("job"),
     output:
         scores="results/miniature_training/quality/{measured}.json",

@@ -135,7 +135,7 @@ rule score_epoch:
         showcase="results/mnist/{model}/epoch_{epoch}/showcase.safetensors",
         classifier="results/mnist/classifier/weights.safetensors",
         reference="results/mnist/classifier/reference.safetensors",
-        code=library("mnist", "scores", "checkpoints") + reporting("job"),
+        code=library("mnist", "scores", "checkpoints", "similarity", "filters") + reporting("job"),
     output:
         "results/mnist/{model}/epoch_{epoch}/scores.json",
     log:

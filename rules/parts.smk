@@ -31,11 +31,11 @@ if CASCADE is not None:
         workflow.register_resource("gpu", GPUS)
 
 
-def weights(stage):
-    """The files of a stage that is a folder."""
-    folder = Path(model_folder(stage))
-    found = [] if model_of(stage)["revision"] else [*folder.glob("unet/*"), *folder.glob("*scheduler/*")]
-    return sorted(map(str, found))
+def weight_files(part):
+    """The files of a part that is a folder; of stage I's and II's, which may have a text encoder beside them, their own."""
+    own = ("unet/*", "*scheduler/*") if part in STAGES else ("**/*",)
+    files = [path for pattern in own for path in Path(model_folder(part)).glob(pattern) if path.is_file()]
+    return [] if model_of(part)["revision"] else sorted(map(str, files))
 
 
 def device(wildcards):
@@ -121,7 +121,7 @@ def parts_to_fetch():
 
 
 def preflight():
-    """Stop the run, before its first job, if something is missing that its jobs will need: see scripts/diffusion/preflight.py.
+    """Stop the run, before its first job, if something is missing that its jobs will need: see scripts/weights/preflight.py.
 
     Nothing is asked where no job of this run needs the hub or the user's embeddings.
     """

@@ -8,7 +8,8 @@ rule encode_prompts:
     """All prompts in one job, which loads the text encoder once."""
     input:
         fetched=ancient(fetched("text_encoder")),
-        code=library("cascade", "fetched", "memory", "stored", "prompts", "sampling", "schedule", "checkpoints")
+        code=library("cascade", "prompts", "sampling", "schedule", "checkpoints")
+        + weights("fetched", "memory", "stored")
         + reporting("job"),
     output:
         still_to_make(PROMPTS),

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from diffusers import IFPipeline, IFSuperResolutionPipeline
 
+from benchmarking.pipelines import draw_with
 from benchmarking.rates import in_turn, pin_to_one_core
 from diffusion.cascade import load_stage, load_text_encoder
 from diffusion.digits import generate
@@ -95,32 +96,15 @@ record(
 
 # --- against diffusers' pipelines: eight seeds, guided ---
 
-pipeline_1 = IFPipeline.from_pretrained(folder / "stage_1", torch_dtype=torch.float32, use_safetensors=True)
-pipeline_2 = IFSuperResolutionPipeline.from_pretrained(
-    folder / "stage_2", torch_dtype=torch.float32, use_safetensors=True
-)
-said = {"prompt_embeds": embeds[PROMPT][None], "negative_prompt_embeds": embeds[""][None]}
-shared = {"num_inference_steps": STEPS, "output_type": "pt", **said}
 low = torch.rand(len(SEEDS), 3, 16, 16) * 2 - 1
-for pipeline in (pipeline_1, pipeline_2):
-    pipeline.set_progress_bar_config(disable=True)
-
-
-def their_stage_1(seeds):
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return pipeline_1(**shared, generator=generators, num_images_per_prompt=len(seeds), guidance_scale=3.0).images
-
-
-def their_stage_2(seeds):
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    one = {name: embeds.expand(len(seeds), -1, -1) for name, embeds in said.items()}
-    return pipeline_2(**shared | one, image=low[seeds], generator=generators, guidance_scale=4.0, noise_level=50).images
-
-
-for name, theirs, (path, noise_level, guidance) in zip(
-    ("IFPipeline", "IFSuperResolutionPipeline"), (their_stage_1, their_stage_2), stages.values(), strict=True
-):
+for kind, (path, noise_level, guidance) in zip((IFPipeline, IFSuperResolutionPipeline), stages.values(), strict=True):
+    pipeline = kind.from_pretrained(path, torch_dtype=torch.float32, use_safetensors=True)
     ours = sampler(load_stage(path, noise_level, None, torch.float32, cpu), guidance)
+
+    def theirs(seeds, pipeline=pipeline, noise_level=noise_level, guidance=guidance):
+        image = {} if noise_level is None else {"image": low[seeds], "noise_level": noise_level}
+        return draw_with(pipeline, embeds[PROMPT], embeds[""], seeds, STEPS, guidance_scale=guidance, **image)
+
     works = {
         "ours": lambda ours=ours, small=None if noise_level is None else low: text_to_image(ours, small),
         "together": lambda theirs=theirs: theirs(SEEDS),
@@ -128,7 +112,7 @@ for name, theirs, (path, noise_level, guidance) in zip(
     }
     seconds = in_turn(works, params.repeats)
     for way, words in (("together", "eight seeds in one call"), ("alone", "a call for each seed")):
-        record(f"eight pictures, {name}", words, {"ours": seconds["ours"], way: seconds[way]})
+        record(f"eight pictures, {kind.__name__}", words, {"ours": seconds["ours"], way: seconds[way]})
 
 # --- anagrams against a call of the network for each view ---
 

@@ -8,7 +8,7 @@ import torch
 
 from diffusion.cascade import find_model, load_text_encoder, pick_device
 from diffusion.checkpoints import save_tensors
-from diffusion.memory import check_fits
+from weights.memory import check_fits
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params

@@ -4,8 +4,8 @@ from reporting.job import log_to
 
 progress = log_to(snakemake.log[0])
 
-from diffusion.fetched import save_fetched
-from diffusion.hub import Part, fetch
+from weights.fetched import save_fetched
+from weights.hub import Part, fetch
 
 for path, (name, part) in zip(snakemake.output, snakemake.params.parts.items(), strict=True):
     save_fetched(path, {name: fetch(Part(name, **part), progress)})

@@ -12,6 +12,7 @@ import torch
 from diffusion.checkpoints import load_tensors
 from diffusion.mnist import load_mnist, pick, proportional_labels, to_float
 from diffusion.scores import DigitClassifier, FrechetDistance, rate, read_digits
+from diffusion.similarity import psnr
 
 torch.set_num_threads(snakemake.threads)
 classifier = DigitClassifier().eval()
@@ -45,15 +46,14 @@ if (labels >= 0).all():
     scores["class_accuracy"] = rate(int((seen == labels).sum()), n)
 
 showcase, _ = load_tensors(snakemake.input.showcase)
-clean, clean_labels = showcase["clean"], showcase["clean_labels"]
+clean, clean_labels = to_float(showcase["clean"]), showcase["clean_labels"]
 for t in showcase["noised_at"].tolist():
     for kind in ("noisy", "one_step", "iterative"):
-        pictures = showcase[f"{kind}_{t}"]
-        errors = (pictures.float() - clean.float()).square().mean((1, 2))
-        psnr = 10 * (255**2 / errors).log10()
-        right = int((read_digits(classifier, to_float(pictures))[0] == clean_labels).sum())
+        pictures = to_float(showcase[f"{kind}_{t}"])
+        right = int((read_digits(classifier, pictures)[0] == clean_labels).sum())
         scores.setdefault("denoising", []).append(
-            {"t": t, "kind": kind, "psnr": float(psnr.mean()), "class_accuracy": rate(right, len(clean))}
+            {"t": t, "kind": kind, "psnr": float(psnr(pictures, clean).mean())}
+            | {"class_accuracy": rate(right, len(clean))}
         )
 
 Path(snakemake.output[0]).write_text(json.dumps(scores, indent=1) + "\n")

@@ -9,7 +9,7 @@ import torch
 from diffusion.cascade import find_model, load_stage, pick_device, revision_of
 from diffusion.checkpoints import load_tensors, save_tensors
 from diffusion.experiments import Sampler, make_samples, run
-from diffusion.memory import check_fits
+from weights.memory import check_fits
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params

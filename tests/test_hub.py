@@ -14,9 +14,9 @@ import torch
 import yaml
 
 from conftest import PROJECT, SMALL
-from diffusion.hub import Part, check_disk, files_of
 from hub_cache import COMMIT, hub_cache, repositories
 from hub_server import Hub
+from weights.hub import Part, check_disk, files_of
 
 # What else there may be beside the stages is of other repositories: it would only take longer.
 WITHOUT = ("stage_3", "clip_judge", "safety_checker", "watermark")

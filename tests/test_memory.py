@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from diffusion.memory import check_fits, check_memory, machine_memory, smaller
 from reporting.preflight import run_preflight
+from weights.memory import check_fits, check_memory, machine_memory, smaller
 
 GB = 10**9
 STAGE_1 = {"sample_size": 64, "block_out_channels": [704, 1408, 2112, 2816]}

@@ -14,14 +14,14 @@ from diffusion.cascade import load_stage, load_text_encoder
 from diffusion.clip import load_clip
 from diffusion.clip_readings import alignment, concealment, judge_stage, rank_seeds, readings_of
 from diffusion.filters import gaussian_blur
-from diffusion.hub import Part, files_of
 from diffusion.images import to_picture
 from diffusion.safety import black_out, mark, paste_watermark
 from diffusion.safety_checker import load_checker, load_watermark
-from diffusion.stored import stored_as
 from diffusion.upscaler import load_upscaler, shown_prompt, upscale
 from tiny_cascade import make_cascade
 from tiny_options import make_clip, make_safety, make_upscaler
+from weights.hub import Part, files_of
+from weights.stored import stored_as
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[1]
-PACKAGES = ("diffusion", "reporting", "benchmarking")
+PACKAGES = {"library": "diffusion"} | {
+    name: name for name in ("weights", "reporting", "benchmarking")
+}  # what a rule calls them
 
 
 def rules():
@@ -28,11 +30,11 @@ def imported(path):
     """The files of the project's packages that a Python file imports, directly or through one of them."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES.values():
             package, *rest = node.module.split(".")
             modules = rest[:1] or [alias.name for alias in node.names]
         elif isinstance(node, ast.Import):
-            names = [alias.name.split(".") for alias in node.names if alias.name.split(".")[0] in PACKAGES]
+            names = [alias.name.split(".") for alias in node.names if alias.name.split(".")[0] in PACKAGES.values()]
             assert not names, f"{path.name}: write `from package.module import name`"
             continue
         else:
@@ -42,11 +44,10 @@ def imported(path):
 
 
 def declared(rule):
-    """The modules that a rule's library(...) and reporting(...) name, as files."""
-    folders = {"library": "diffusion", "reporting": "reporting", "benchmarking": "benchmarking"}
+    """The modules that a rule's library(...), weights(...) and the like name, as files."""
     return {
-        PROJECT / "scripts" / folders[function] / f"{module}.py"
-        for function, modules in re.findall(r"\b(library|reporting|benchmarking)\(([^)]*)\)", RULES[rule])
+        PROJECT / "scripts" / PACKAGES[function] / f"{module}.py"
+        for function, modules in re.findall(rf"\b({'|'.join(PACKAGES)})\(([^)]*)\)", RULES[rule])
         for module in re.findall(r'"(\w+)"', modules)
     }
 

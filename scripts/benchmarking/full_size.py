@@ -4,7 +4,6 @@ Speed and memory do not depend on what the weights are, so random ones do. IF-I-
 the widths of the others are guesses that have about the published number of parameters.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import median
@@ -13,6 +12,8 @@ import torch
 from diffusers import DDPMScheduler, IFPipeline, IFSuperResolutionPipeline, UNet2DConditionModel
 from torch import Tensor
 
+from benchmarking.pipelines import draw_with
+from benchmarking.rates import in_turn
 from diffusion.cascade import Network, Stage
 from diffusion.experiments import Sampler, text_to_image
 from diffusion.sampling import dynamic_threshold
@@ -34,6 +35,7 @@ NETWORKS = {
     },
 }
 NOISE_LEVEL = 250  # of stage II, IF's default
+GUIDANCE_SCALE = 7.0
 THRESHOLD = {"ratio": 0.95, "sample_max_value": 1.5}
 
 
@@ -65,7 +67,7 @@ def ours(unet: UNet2DConditionModel, embeds: dict[str, Tensor], low: Tensor | No
         noising=schedule,
     )
     samples = [{"prompt": "a prompt", "seed": seed} for seed in range(batch)]
-    sampler = Sampler(stage, embeds, 64, "ddpm", steps, "leading", "learned", True, 7.0, noise_level=level)
+    sampler = Sampler(stage, embeds, 64, "ddpm", steps, "leading", "learned", True, GUIDANCE_SCALE, noise_level=level)
     return text_to_image(sampler, samples, low)["x_0"]
 
 
@@ -85,17 +87,9 @@ def theirs(unet: UNet2DConditionModel, embeds: dict[str, Tensor], low: Tensor | 
     else:
         pipeline = IFSuperResolutionPipeline(**parts, image_noising_scheduler=scheduler)
         image = {"image": low, "noise_level": NOISE_LEVEL}
-    pipeline.set_progress_bar_config(disable=True)
-    dtype, device = unet.dtype, unet.device
-    return pipeline(
-        prompt_embeds=torch.stack([embeds["a prompt"]] * batch).to(device, dtype),
-        negative_prompt_embeds=torch.stack([embeds[""]] * batch).to(device, dtype),
-        generator=[torch.Generator().manual_seed(seed) for seed in range(batch)],
-        num_inference_steps=steps,
-        guidance_scale=7.0,
-        output_type="pt",
-        **image,
-    ).images
+    return draw_with(
+        pipeline, embeds["a prompt"], embeds[""], range(batch), steps, guidance_scale=GUIDANCE_SCALE, **image
+    )
 
 
 LOOPS: dict[str, Callable[..., Tensor]] = {"this project": ours, "diffusers": theirs}
@@ -117,25 +111,24 @@ def measure(
     }
     second = unet.config.in_channels == 6
     low = torch.rand(batch, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1 if second else None
-    seconds, peaks = {loop: [] for loop in LOOPS}, dict.fromkeys(LOOPS, 0)
-    for turn in range(rounds + 1):
-        for loop, draw in LOOPS.items():
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            start = time.perf_counter()
-            draw(unet, embeds, low, batch, steps).cpu()  # which waits for the GPU
-            if turn:
-                seconds[loop].append((time.perf_counter() - start) / steps)
-            peaks[loop] = max(peaks[loop], torch.cuda.max_memory_allocated() if device.type == "cuda" else 0)
+    peaks = dict.fromkeys(LOOPS, 0)
+
+    def draw(loop):
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        LOOPS[loop](unet, embeds, low, batch, steps).cpu()  # which waits for the GPU
+        peaks[loop] = max(peaks[loop], torch.cuda.max_memory_allocated() if device.type == "cuda" else 0)
+
+    seconds = in_turn({loop: partial(draw, loop) for loop in LOOPS}, rounds)
     for loop, values in seconds.items():
         yield {
             "network": name,
             "parameters (M)": round(parameters(unet) / 1e6),
             "batch": batch,
             "loop": loop,
-            "seconds a step": median(values),
-            "least": min(values),
-            "most": max(values),
+            "seconds a step": median(values) / steps,
+            "least": min(values) / steps,
+            "most": max(values) / steps,
             "against diffusers": median(seconds["diffusers"]) / median(values),
             "peak memory (GB)": peaks[loop] / 1e9,
         }

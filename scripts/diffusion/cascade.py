@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
-from diffusion.fetched import find_fetched
 from diffusion.prompts import normalise
 from diffusion.sampling import dynamic_threshold, randn
 from diffusion.schedule import NoiseSchedule
+from weights.fetched import find_fetched
 
 BETA_SCHEDULES: dict[str, Callable[[dict], NoiseSchedule]] = {
     "squaredcos_cap_v2": lambda config: NoiseSchedule.cosine(config["num_train_timesteps"]),

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from diffusion.images import to_picture
-from diffusion.stored import stored_as
+from weights.stored import stored_as
 
 BATCH = 32
 

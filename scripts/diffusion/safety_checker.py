@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import CLIPImageProcessor
 
 from diffusion.images import to_picture
-from diffusion.stored import stored_as
+from weights.stored import stored_as
 
 Checker = Callable[[Tensor], Tensor]
 

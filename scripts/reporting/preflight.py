@@ -1,4 +1,4 @@
-"""Runs the look ahead of a run's first job (diffusion.preflight) where its packages are at hand."""
+"""Runs the look ahead of a run's first job (weights.preflight) where its packages are at hand."""
 
 import importlib.util
 import json
@@ -11,7 +11,7 @@ SCRIPTS = Path(__file__).parents[1]
 
 
 def run_preflight(plan: dict) -> list[str]:
-    """Run `python -m diffusion.preflight` on a plan, in a process of its own, which takes torch and its hold on a GPU with
+    """Run `python -m weights.preflight` on a plan, in a process of its own, which takes torch and its hold on a GPU with
     it when it ends. Returns warnings; none where the packages are missing, as the jobs alone have them under --sdm conda
     (they say then what is wrong).
 
@@ -22,7 +22,7 @@ def run_preflight(plan: dict) -> list[str]:
         return []
     path = os.pathsep.join([str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
-        [sys.executable, "-m", "diffusion.preflight"],
+        [sys.executable, "-m", "weights.preflight"],
         input=json.dumps(plan),
         capture_output=True,
         text=True,

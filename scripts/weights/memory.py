@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from diffusion.stored import weights_pattern
+from weights.stored import weights_pattern
 
 UNETS = ("stage_1", "stage_2")
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}

@@ -1,7 +1,7 @@
 """What would stop a run later is looked for before its first job: weights that cannot be had, a full disk, too little
 memory, embeddings that are not there.
 
-A program: python -m diffusion.preflight reads a plan as JSON from its input, prints warnings, and says on its error
+A program: python -m weights.preflight reads a plan as JSON from its input, prints warnings, and says on its error
 output in one sentence what is wrong (then its status is 1). A process of its own, because torch and what it takes of a
 GPU would otherwise stay with the workflow's own process as long as that runs.
 """
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download
 
-from diffusion.fetched import find_fetched
-from diffusion.hub import Part, available, check_disk, missing_bytes
-from diffusion.hub_errors import explained, one_line
-from diffusion.memory import UNETS, check_memory, free_memory, stored_bytes, weight_bytes
+from weights.fetched import find_fetched
+from weights.hub import Part, available, check_disk, missing_bytes
+from weights.hub_errors import explained, one_line
+from weights.memory import UNETS, check_memory, free_memory, stored_bytes, weight_bytes
 
 SLOW = 1e9  # bytes of weights from which on a processor takes minutes for each step
 

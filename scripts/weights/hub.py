@@ -14,10 +14,10 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-from diffusion.fetched import repository
-from diffusion.hub_errors import explained
-from diffusion.memory import in_gb
-from diffusion.stored import stored_as, weights_pattern
+from weights.fetched import repository
+from weights.hub_errors import explained
+from weights.memory import in_gb
+from weights.stored import stored_as, weights_pattern
 
 MODEL, SCHEDULER, TOKENIZER = "config.json", "scheduler_config.json", "tokenizer_config.json"
 # The folders of each part in its repository, each with the file that it has in any case; beside MODEL there are weights.
