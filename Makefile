@@ -11,7 +11,7 @@ BIN := .venv/bin
 report: .venv/ready
 	$(BIN)/snakemake --cores all all
 
-test: .venv/ready-to-test
+test: .venv/ready-to-test .venv/ready-to-benchmark
 	$(BIN)/pytest
 
 benchmark: .venv/ready-to-benchmark

@@ -60,3 +60,4 @@ rule benchmark:
     """How fast and how good, beside what a user would take instead; needs envs/requirements-benchmark.txt."""
     input:
         "results/side_by_side/table.csv",
+        rules.benchmark_table.input,  # all named here, so that a part whose file was deleted is measured again

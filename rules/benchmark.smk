@@ -64,7 +64,6 @@ rule benchmark_sampling:
             "similarity",
             "prompts",
         )
-        + weights("fetched")
         + benchmarking("pipelines", "rates")
         + reporting("job"),
     output:
@@ -151,7 +150,6 @@ rule gpu_speed:
             "sizes",
             "views",
         )
-        + weights("fetched")
         + benchmarking("full_size", "pipelines", "rates")
         + reporting("job"),
     output:

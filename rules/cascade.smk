@@ -24,7 +24,7 @@ rule stage_1:
             "prompts",
             "checkpoints",
         )
-        + weights("fetched", "memory", "stored")
+        + weights("folders", "memory", "stored")
         + reporting("job"),
     output:
         "results/{cascade}/{experiment}/stage_1.safetensors",
@@ -70,7 +70,7 @@ rule stage_2:
             "prompts",
             "checkpoints",
         )
-        + weights("fetched", "memory", "stored")
+        + weights("folders", "memory", "stored")
         + reporting("job"),
     output:
         "results/{cascade}/{experiment}/stage_2.safetensors",
@@ -105,7 +105,7 @@ rule stage_3:
         weights=lambda wildcards: weight_files("stage_3"),
         fetched=ancient(fetched("stage_3")),
         code=library("upscaler", "cascade", "sampling", "schedule", "prompts", "checkpoints")
-        + weights("fetched")
+        + weights("folders")
         + reporting("job"),
     output:
         "results/{cascade}/{experiment}/stage_3.safetensors",
@@ -137,7 +137,7 @@ rule safety_check:
         unpack(stage_pictures),
         fetched=ancient(fetched("safety_checker", "watermark")),
         code=library("safety_checker", "images", "cascade", "sampling", "schedule", "prompts", "checkpoints")
-        + weights("stored", "fetched")
+        + weights("stored", "folders")
         + reporting("job"),
     output:
         "results/{cascade}/{experiment}/safety.safetensors",
@@ -200,7 +200,7 @@ rule clip_judge:
             "prompts",
             "checkpoints",
         )
-        + weights("stored", "fetched")
+        + weights("stored", "folders")
         + reporting("job"),
     output:
         "results/{cascade}/{experiment}/clip_scores.json",

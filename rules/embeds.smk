@@ -9,9 +9,7 @@ rule read_embeds:
     input:
         source=embeds_source(),
         fetched=ancient(fetched("stage_1", "stage_2")),
-        code=library("embeds", "cascade", "prompts", "sampling", "schedule", "checkpoints")
-        + weights("fetched")
-        + reporting("job"),
+        code=library("embeds", "prompts", "checkpoints") + weights("folders") + reporting("job"),
     output:
         still_to_make(PROMPTS),
     log:

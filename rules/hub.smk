@@ -7,7 +7,7 @@ Needs a network, and a token where a repository is gated; makes results/<cascade
 rule fetch_cascade:
     """The files that the cascade's parts need, by commit, checked by SHA-256."""
     input:
-        code=weights("hub", "hub_errors", "fetched", "memory", "stored") + reporting("job"),
+        code=weights("hub", "hub_errors", "folders", "memory", "stored") + reporting("job"),
     output:
         still_to_make(fetched()),
     log:

@@ -142,7 +142,6 @@ rule measure_miniature:
             "mnist",
             "checkpoints",
         )
-        + weights("fetched")
         + reporting("job"),
     output:
         scores="results/miniature_training/quality/{measured}.json",

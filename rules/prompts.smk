@@ -9,7 +9,7 @@ rule encode_prompts:
     input:
         fetched=ancient(fetched("text_encoder")),
         code=library("cascade", "prompts", "sampling", "schedule", "checkpoints")
-        + weights("fetched", "memory", "stored")
+        + weights("folders", "memory", "stored")
         + reporting("job"),
     output:
         still_to_make(PROMPTS),

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
-from diffusion.cascade import find_model, pick_device
+from diffusion.cascade import pick_device
 from diffusion.checkpoints import load_tensors
 from diffusion.clip import load_clip
 from diffusion.clip_readings import judge_stage
+from weights.folders import find_model
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params

@@ -6,8 +6,9 @@ progress = log_to(snakemake.log[0])
 
 import torch
 
-from diffusion.cascade import find_model, load_text_encoder, pick_device
+from diffusion.cascade import load_text_encoder, pick_device
 from diffusion.checkpoints import save_tensors
+from weights.folders import find_model
 from weights.memory import check_fits
 
 torch.set_num_threads(snakemake.threads)

@@ -4,7 +4,7 @@ from reporting.job import log_to
 
 progress = log_to(snakemake.log[0])
 
-from weights.fetched import save_fetched
+from weights.folders import save_fetched
 from weights.hub import Part, fetch
 
 for path, (name, part) in zip(snakemake.output, snakemake.params.parts.items(), strict=True):

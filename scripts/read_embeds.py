@@ -6,9 +6,9 @@ log_to(snakemake.log[0])
 
 import json
 
-from diffusion.cascade import find_model
 from diffusion.checkpoints import save_tensors
 from diffusion.embeds import check_embeds, embedding_width, read_embeds
+from weights.folders import find_model
 
 params = snakemake.params
 embeds = read_embeds(params.path)

@@ -6,9 +6,10 @@ log_to(snakemake.log[0])
 
 import torch
 
-from diffusion.cascade import find_model, pick_device
+from diffusion.cascade import pick_device
 from diffusion.checkpoints import load_tensors, save_tensors
 from diffusion.safety_checker import load_checker, load_watermark
+from weights.folders import find_model
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params

@@ -6,9 +6,10 @@ progress = log_to(snakemake.log[0])
 
 import torch
 
-from diffusion.cascade import find_model, load_stage, pick_device, revision_of, sample_size
+from diffusion.cascade import load_stage, pick_device, sample_size
 from diffusion.checkpoints import load_tensors, save_tensors
 from diffusion.experiments import Sampler, make_samples, run
+from weights.folders import find_model, revision_of
 from weights.memory import check_fits
 
 torch.set_num_threads(snakemake.threads)

@@ -6,9 +6,10 @@ progress = log_to(snakemake.log[0])
 
 import torch
 
-from diffusion.cascade import find_model, pick_device, revision_of
+from diffusion.cascade import pick_device
 from diffusion.checkpoints import load_tensors, save_tensors
 from diffusion.upscaler import load_upscaler, shown_prompt, upscale
+from weights.folders import find_model, revision_of
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params

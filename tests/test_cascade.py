@@ -9,9 +9,9 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from diffusion.cascade import find_model, load_stage, load_text_encoder, revision_of, sample_size
+from diffusion.cascade import load_stage, load_text_encoder, sample_size
 from tiny_cascade import make_cascade
-from weights.fetched import save_fetched
+from weights.folders import find_model, revision_of, save_fetched
 
 CPU = torch.device("cpu")
 COMMIT = "c03d510e9b75bce9f9db5bb85148c1402ad7e694"

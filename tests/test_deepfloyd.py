@@ -149,6 +149,19 @@ def test_without_stage_3_its_pictures_go_and_nothing_is_drawn_again(finished):
     assert planned == dict.fromkeys(("safety_check", "clip_judge", "figure"), len(ENLARGED))
 
 
+def test_a_part_that_is_a_folder_is_drawn_with_again_when_any_of_its_files_changes(finished, tmp_path):
+    files = {"stage_3": ("vae/config.json", "unet/config.json", "model_index.json"), "clip_judge": ("config.json",)}
+    for part, names in files.items():
+        for path in (tmp_path / part / name for name in names):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    entries = {part: {"model": str(tmp_path / part), "revision": None} for part in files}
+    planned = finished.run("-n", *with_overlay(finished, **entries)).stdout
+    for part, names in files.items():
+        inputs = {line for job in planned.split(f"rule {part}:\n")[1:] for line in job.splitlines()[:1]}
+        assert inputs and all(f"{tmp_path / part / name}" in line for name in names for line in inputs)
+
+
 def test_two_judges_are_refused(finished):
     done = finished.run(
         "-n", *with_overlay(finished, judge="resources/miniature/judge/weights.safetensors"), check=False

@@ -20,7 +20,7 @@ def test_conda_and_pip_install_the_same():
 
 
 def test_what_is_tested_is_what_is_pinned():
-    for line in pinned("requirements.txt") + pinned("requirements-test.txt"):
+    for line in sum(map(pinned, ("requirements.txt", "requirements-test.txt", "requirements-benchmark.txt")), []):
         name, exactly = line.split("==")
         # A build for one kind of processor says so after a plus.
         assert version(name).split("+")[0] == exactly, name

@@ -5,8 +5,7 @@ needs no UNet, a UNet no text encoder. What tells IF from any other cascade (siz
 predicts, thresholding) is read from the configs in the folder.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.util import find_spec
@@ -20,7 +19,6 @@ from torch import Tensor, nn
 from diffusion.prompts import normalise
 from diffusion.sampling import dynamic_threshold, randn
 from diffusion.schedule import NoiseSchedule
-from weights.fetched import find_fetched
 
 BETA_SCHEDULES: dict[str, Callable[[dict], NoiseSchedule]] = {
     "squaredcos_cap_v2": lambda config: NoiseSchedule.cosine(config["num_train_timesteps"]),
@@ -29,50 +27,6 @@ BETA_SCHEDULES: dict[str, Callable[[dict], NoiseSchedule]] = {
     ),
 }
 PREDICTION_TYPES = ("epsilon", "v_prediction")
-
-
-def find_model(model: str | Path, part: str, fetched: Iterable[str | Path] = ()) -> Path:
-    """The folder of a part of a cascade: what was fetched of it from the hub, else `model` itself. The name of a folder in
-    the hub's cache is the commit.
-
-    Args:
-        part: its name, as "stage_1".
-        fetched: the files that say what was fetched from the hub, if anything was.
-
-    Raises:
-        FileNotFoundError: there is no such folder, or the hub's cache no longer has what was fetched.
-        ValueError: a file of the folder is not what SHA256SUMS, in it or beside it, says.
-    """
-    found = find_fetched(fetched, part)
-    if found is not None:
-        return found
-    if not Path(model).is_dir():
-        raise FileNotFoundError(f"there is no model folder {model}")
-    check_sums(Path(model))
-    return Path(model)
-
-
-def check_sums(folder: Path) -> None:
-    """Compare the folder's files with SHA256SUMS, as sha256sum writes it, where there is one in it or beside it."""
-    for sums in (path for path in (folder / "SHA256SUMS", folder.parent / "SHA256SUMS") if path.is_file()):
-        for expected, name in (line.split("  ", 1) for line in sums.read_text().splitlines()):
-            path = sums.parent / name
-            if not path.is_relative_to(folder):
-                continue
-            with open(path, "rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != expected:
-                    raise ValueError(f"{path} is damaged: its SHA-256 is not the one in {sums}")
-
-
-def revision_of(folder: Path, revision: str | None) -> str:
-    """What exactly a stage was: the commit of a repository's snapshot, or a hash of a folder's UNet."""
-    if revision is not None:
-        return folder.name
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("unet/*")):
-        with open(path, "rb") as file:
-            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()[:12]
 
 
 @dataclass(frozen=True)

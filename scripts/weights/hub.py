@@ -14,7 +14,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-from weights.fetched import repository
+from weights.folders import repository
 from weights.hub_errors import explained
 from weights.memory import in_gb
 from weights.stored import stored_as, weights_pattern

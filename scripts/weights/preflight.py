@@ -12,7 +12,7 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download
 
-from weights.fetched import find_fetched
+from weights.folders import find_fetched
 from weights.hub import Part, available, check_disk, missing_bytes
 from weights.hub_errors import explained, one_line
 from weights.memory import UNETS, check_memory, free_memory, stored_bytes, weight_bytes
