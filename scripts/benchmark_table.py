@@ -91,7 +91,7 @@ curves = [
 ]
 chart = {
     "kind": "line",
-    "x": {"label": "seconds of training", "unit": "s", "min": 0},
+    "x": {"label": "training", "unit": "s", "min": 0},
     "y": {"label": "digits read as asked", "unit": "%", "min": 0, "max": 100},
     "series": curves,
 }
