@@ -32,6 +32,12 @@ def test_equal_contents_give_equal_bytes(path):
     assert path.read_bytes() == first
 
 
+def test_who_may_read_other_files_may_read_these(path):
+    beside = path.with_name("other.txt")
+    beside.touch()
+    assert path.stat().st_mode == beside.stat().st_mode
+
+
 def test_nothing_is_left_beside_the_file(path):
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 
 def save_tensors(path: str | Path, tensors: dict, made_with: dict) -> None:
@@ -28,11 +28,12 @@ def save_tensors(path: str | Path, tensors: dict, made_with: dict) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        save_file(arrays, aside, metadata={"fun_with_diffusion": header})
-        with open(aside, "rb") as file:
+        with open(aside, "wb") as file:  # not by save_file, whose files nobody else may read
+            file.write(save(arrays, {"fun_with_diffusion": header}))
+            file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
         raise OSError(f"{path} could not be written: {error}") from error
     finally:
         aside.unlink(missing_ok=True)
