@@ -33,9 +33,11 @@ if CASCADE is not None:
 
 def weight_files(part):
     """The files of a part that is a folder; of stage I's and II's, which may have a text encoder beside them, their own."""
+    if model_of(part)["revision"]:
+        return []
     own = ("unet/*", "*scheduler/*") if part in STAGES else ("**/*",)
-    files = [path for pattern in own for path in Path(model_folder(part)).glob(pattern) if path.is_file()]
-    return [] if model_of(part)["revision"] else sorted(map(str, files))
+    files = [path for pattern in own for path in Path(model_folder(part)).glob(pattern)]
+    return sorted(str(path) for path in files if path.is_file())
 
 
 def device(wildcards):

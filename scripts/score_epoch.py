@@ -50,10 +50,10 @@ clean, clean_labels = to_float(showcase["clean"]), showcase["clean_labels"]
 for t in showcase["noised_at"].tolist():
     for kind in ("noisy", "one_step", "iterative"):
         pictures = to_float(showcase[f"{kind}_{t}"])
+        near = float(psnr(pictures, clean).mean())
         right = int((read_digits(classifier, pictures)[0] == clean_labels).sum())
         scores.setdefault("denoising", []).append(
-            {"t": t, "kind": kind, "psnr": float(psnr(pictures, clean).mean())}
-            | {"class_accuracy": rate(right, len(clean))}
+            {"t": t, "kind": kind, "psnr": near, "class_accuracy": rate(right, len(clean))}
         )
 
 Path(snakemake.output[0]).write_text(json.dumps(scores, indent=1) + "\n")

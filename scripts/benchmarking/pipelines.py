@@ -10,7 +10,7 @@ from torch import Tensor
 def draw_with(
     pipeline: DiffusionPipeline, prompt: Tensor, negative: Tensor, seeds: Sequence[int], steps: int, **options
 ) -> Tensor:
-    """A picture for each seed in one call: (N, 3, H, W) in [0, 1], or [-1, 1] from stage I.
+    """A picture for each seed in one call: (N, 3, H, W) in [-1, 1].
 
     Args:
         pipeline: IFPipeline, or IFSuperResolutionPipeline with `image` and `noise_level` among the options.
