@@ -1,18 +1,31 @@
-# make report   the whole workflow on every core, ending in results/report.html
-# make test     the tests
+# make report     the whole workflow on every core, ending in results/report.html
+# make test       the tests; make test-fast: those that start neither Snakemake nor a browser
+# make lint       what the code looks like
 # make benchmark  half an hour of measuring, ending in results/side_by_side/table.md; leave the machine alone meanwhile
 # All set up .venv first. Another Python: make PYTHON=/path/to/python3.12 report
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Three processes on two cores, each with one file of tests at a time; first that of SLURM, which waits more than it works.
+SHARED := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: report test benchmark
+.PHONY: report test test-fast lint benchmark
 
 report: .venv/ready
 	$(BIN)/snakemake --cores all all
 
-test: .venv/ready-to-test .venv/ready-to-benchmark
-	$(BIN)/pytest
+test: .venv/ready-to-test
+	$(BIN)/pytest $(SHARED) -m "not alone" tests/workflow/test_slurm.py tests/workflow tests/unit
+	$(BIN)/pytest -m alone tests/workflow
+
+test-fast: .venv/ready-to-test
+	$(BIN)/pytest $(SHARED) tests/unit
+
+lint: .venv/ready-to-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
 
 benchmark: .venv/ready-to-benchmark
 	$(BIN)/snakemake --cores all benchmark

@@ -36,6 +36,7 @@ rule benchmark_training:
     threads: 1000  # every core there is: it runs alone
     params:
         seeds=lookup("benchmark/seeds", within=config),
+        peers=lookup("benchmark/peers", within=config),
         seconds=lookup("benchmark/seconds", within=config),
         slice=lookup("benchmark/slice", within=config),
         judged=lookup("benchmark/judged", within=config),
@@ -74,7 +75,8 @@ rule benchmark_sampling:
         "../envs/environment.yaml"
     threads: 1000  # every core there is: it runs alone
     params:
-        folder=shipped("resources/miniature"),
+        folder=lambda wildcards: shipped("resources/miniature"),
+        steps=lookup("benchmark/steps", within=config),
         repeats=lookup("benchmark/repeats", within=config),
     script:
         "../scripts/benchmark_sampling.py"

@@ -43,7 +43,7 @@ rule stage_1:
         experiment=sampled,
         sampling=sampling("stage_1"),
         model=model_of("stage_1"),
-        folder=model_folder("stage_1"),
+        folder=lambda wildcards: model_folder("stage_1"),
         device=device,
     script:
         "../scripts/stage_1.py"
@@ -90,9 +90,9 @@ rule stage_2:
         upsample=upsampled,
         sampling=sampling("stage_2"),
         model=model_of("stage_2"),
-        folder=model_folder("stage_2"),
+        folder=lambda wildcards: model_folder("stage_2"),
         stage_1=model_of("stage_1"),
-        stage_1_folder=model_folder("stage_1"),
+        stage_1_folder=lambda wildcards: model_folder("stage_1"),
         device=device,
     script:
         "../scripts/stage_2.py"
@@ -153,7 +153,7 @@ rule safety_check:
         safety_checker=lookup("cascades/{cascade}/safety_checker", within=config),
         watermark=lookup("cascades/{cascade}/watermark", within=config),
         model=model_of("stage_1"),
-        folder=model_folder("stage_1"),
+        folder=lambda wildcards: model_folder("stage_1"),
         device=device,
     script:
         "../scripts/safety_check.py"

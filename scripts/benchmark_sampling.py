@@ -21,7 +21,7 @@ from diffusion.unet import SmallUNet
 torch.set_num_threads(1)
 pin_to_one_core()
 params, folder, cpu = snakemake.params, Path(snakemake.params.folder), torch.device("cpu")
-STEPS, SEEDS, PROMPT = 10, list(range(8)), "a red seven on a white background"
+STEPS, SEEDS, PROMPT = params.steps, list(range(8)), "a red seven on a white background"
 VIEWS = ["identity", "rotate_180", "flip_vertical", "negate"]
 encoder = load_text_encoder(folder / "stage_1", 77, None, torch.float32, cpu)
 embeds = {prompt: encoder.encode(prompt) for prompt in ("", PROMPT)}

@@ -37,7 +37,7 @@ cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
 pin_to_one_core()
 contenders = {f"ours, seed {own}": Ours(images, labels, own, images_per_epoch, training) for own in params["seeds"]}
 contenders["ours, bfloat16"] = Ours(images, labels, seed, images_per_epoch, training | {"bfloat16": True})
-contenders |= {name: make(images, labels, seed) for name, make in PEERS.items()}
+contenders |= {name: PEERS[name](images, labels, seed) for name in params["peers"]}
 steps = {name: contender.steps() for name, contender in contenders.items()}
 seconds, seen = dict.fromkeys(contenders, 0.0), dict.fromkeys(contenders, 0)
 marks = {name: [mark * params["seconds"] for mark in MARKS] for name in contenders if name.startswith("ours, seed")}
@@ -63,7 +63,7 @@ for number in progress(range(round(params["seconds"] / params["slice"])), "slice
         {"contender": "ours, convolutions alone", "slice": number}
         | {"images_per_second": training["batch_size"] / convolutions}
     )
-networks += [(name, seconds[name], seen[name], contenders[name].network()) for name in PEERS]
+networks += [(name, seconds[name], seen[name], contenders[name].network()) for name in params["peers"]]
 pd.DataFrame(slices).to_csv(snakemake.output.rates, index=False)
 
 # Judging is not timed: on all cores.

@@ -9,9 +9,7 @@ from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
-from denoising_diffusion_pytorch.classifier_free_guidance import GaussianDiffusion, Unet
 from diffusers import DDPMScheduler, UNet2DModel
-from ema_pytorch import EMA
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -74,12 +72,17 @@ class DenoisingDiffusionPytorch:
     batches of 32, Adam 8e-5, an average of the weights. Three resolutions, since 28 halves twice only."""
 
     def __init__(self, images: Tensor, labels: Tensor, seed: int):
+        # Not at the top: the other contenders need no package of envs/requirements-benchmark.txt.
+        from denoising_diffusion_pytorch.classifier_free_guidance import GaussianDiffusion, Unet
+
         torch.manual_seed(seed)
         unet = Unet(dim=64, dim_mults=(1, 2, 4), num_classes=10, cond_drop_prob=0.5, channels=1)
         self.diffusion = GaussianDiffusion(unet, image_size=28, timesteps=1000)
         self.loader = DataLoader(TensorDataset((images + 1) / 2, labels), batch_size=32, shuffle=True)
 
     def steps(self) -> Iterator[int]:
+        from ema_pytorch import EMA
+
         optimizer = torch.optim.Adam(self.diffusion.parameters(), lr=8e-5, betas=(0.9, 0.99))
         self.ema = EMA(self.diffusion, beta=0.995, update_every=10)
         while True:

@@ -1,13 +1,13 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from diffusion.prompts import embedding_key, encoder_identity, normalise, prompts_of
+from project import PROJECT
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+SCRIPTS = PROJECT / "scripts"
 ENCODER = {"identity": "abc", "dtype": "float32", "max_length": 77}
 
 

@@ -1,7 +1,5 @@
 """Each experiment's figure from its pictures, without the workflow around."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -14,10 +12,10 @@ from diffusion.figures import FIGURES, STAGES, Stage
 from diffusion.images import make_mask
 from diffusion.prompts import prompts_of
 from diffusion.views import make_view
+from project import PROJECT
 from reporting.figure import read_figure, write_figure
 
-PROJECT = Path(__file__).parents[1]
-EXPERIMENTS = yaml.safe_load((PROJECT / "tests/experiments_tiny.yaml").read_text()) | {
+EXPERIMENTS = yaml.safe_load((PROJECT / "tests/support/experiments_tiny.yaml").read_text()) | {
     "three_views": {
         "task": "visual_anagram",
         "views": [

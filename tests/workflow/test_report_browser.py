@@ -268,6 +268,7 @@ def test_no_serious_barrier(visit, scheme, width):
     assert not serious, [(b["id"], b["nodes"][0]["html"][:200], b["nodes"][0]["failureSummary"]) for b in serious]
 
 
+@pytest.mark.alone
 def test_it_opens_in_under_a_second(visit):
     page = visit()
     ready = page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")

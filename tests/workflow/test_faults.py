@@ -12,8 +12,7 @@ import time
 import psutil
 import pytest
 
-from conftest import Workflow
-from test_workflow import digests
+from project import Workflow, digests
 
 CHECKPOINT = "results/mnist/class_conditioned/epoch_{}/checkpoint.safetensors"
 FIGURES = ("results/tiny/prompts/figure.json", "results/tiny/noised/figure.json")
@@ -40,9 +39,7 @@ def undisturbed(small_workflow):
 def finished(undisturbed, tmp_path):
     """A copy of the undisturbed workflow, to be damaged."""
     shutil.copytree(undisturbed.folder, tmp_path / "project")
-    workflow = Workflow.__new__(Workflow)
-    workflow.folder = tmp_path / "project"
-    return workflow
+    return Workflow(tmp_path / "project")
 
 
 def start(workflow, *arguments):

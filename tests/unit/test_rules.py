@@ -3,11 +3,11 @@
 import ast
 import re
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).parents[1]
+from project import PROJECT
+
 PACKAGES = {"library": "diffusion"} | {
     name: name for name in ("weights", "reporting", "benchmarking")
 }  # what a rule calls them

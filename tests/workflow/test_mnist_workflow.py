@@ -1,6 +1,6 @@
 """The MNIST half as its user runs it: whole, again, changed, killed."""
 
-import hashlib
+import copy
 import json
 import os
 import signal
@@ -10,29 +10,20 @@ import time
 import pytest
 import yaml
 
-from test_rules import PROJECT
+from project import SUPPORT, digests
 
-TINY = "tests/config_tiny.yaml"
+TINY = yaml.safe_load((SUPPORT / "config_tiny.yaml").read_text())
 CHECKPOINT = "results/mnist/{model}/epoch_{epoch}/checkpoint.safetensors"
 MODELS = ("time_conditioned", "class_conditioned")
 
 
-def digests(folder):
-    """SHA-256 of everything the workflow made, but for logs and timings."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted((folder / "results").rglob("*"))
-        if path.is_file() and not {"logs", "benchmarks"} & set(path.relative_to(folder).parts)
-    }
-
-
 @pytest.fixture(scope="module")
-def tiny(mnist_folder):
-    """Arguments for a tiny run on MNIST as it is at hand."""
+def tiny(short_mnist):
+    """Arguments for a tiny run."""
 
     def arguments(workflow, **mnist):
-        config = yaml.safe_load((PROJECT / TINY).read_text())
-        config["mnist"] |= {"data": str(mnist_folder)} | mnist
+        config = copy.deepcopy(TINY)
+        config["mnist"] |= {"data": str(short_mnist[0])} | mnist
         path = workflow.folder / "tiny.yaml"
         path.write_text(yaml.safe_dump(config))
         return "--configfile", path
@@ -51,7 +42,7 @@ def finished(new_workflow, tiny):
 
 def test_it_ends_in_a_report(finished):
     page = (finished.folder / "results/report.html").read_text()
-    assert "3 epochs of 320 images" in page
+    assert "3 epochs of 2,560 images" in page
     for model in MODELS:
         assert f"{model}_samples" in page
     scores = json.loads((finished.folder / "results/mnist/class_conditioned/epoch_3/scores.json").read_text())
@@ -60,13 +51,6 @@ def test_it_ends_in_a_report(finished):
 
 def test_a_second_run_plans_nothing(finished, tiny):
     assert finished.planned(*tiny(finished)) == {}
-
-
-def test_two_cores_make_the_same_bits(finished, new_workflow, tiny):
-    other = new_workflow()
-    other.run("--cores", 2, *tiny(other))
-    made = digests(other.folder)
-    assert {path for path in made.keys() | finished.made.keys() if made.get(path) != finished.made.get(path)} == set()
 
 
 def test_the_report_is_made_again_to_the_byte(finished, tiny):
@@ -92,8 +76,7 @@ def test_more_epochs_train_the_new_ones_only(finished, tiny):
 
 
 def test_other_sampled_epochs_train_nothing(finished, tiny):
-    sampling = yaml.safe_load((PROJECT / TINY).read_text())["mnist"]["sampling"]
-    planned = finished.planned(*tiny(finished, sampling=sampling | {"epochs": [1, 2]}))
+    planned = finished.planned(*tiny(finished, sampling=TINY["mnist"]["sampling"] | {"epochs": [1, 2]}))
     assert planned["sample_epoch"] == len(MODELS)
     assert "train_epoch" not in planned
 
@@ -119,14 +102,11 @@ def test_an_edited_module_makes_its_jobs_run_again(finished, tiny, module, rules
         path.write_text(text)
 
 
-def test_killed_in_the_middle_of_an_epoch_it_ends_in_the_same_bits(new_workflow, tiny):
-    """kill -9 of Snakemake and its job while epoch 2 trains; then again from where it stands."""
-    last = CHECKPOINT.format(model="class_conditioned", epoch=3)
-    slow = {"images_per_epoch": 4000}
-    undisturbed, killed = new_workflow(), new_workflow()
-    undisturbed.run("--cores", 1, last, *tiny(undisturbed, **slow))
-
-    arguments = tiny(killed, **slow)
+def test_killed_inside_an_epoch_and_finished_on_two_cores_it_ends_in_the_same_bits(finished, new_workflow, tiny):
+    """kill -9 of Snakemake and its job while epoch 2 trains; then everything, from where it stands."""
+    killed = new_workflow()
+    arguments = tiny(killed)
+    first, second, last = (CHECKPOINT.format(model="class_conditioned", epoch=epoch) for epoch in (1, 2, 3))
     run = subprocess.Popen(
         killed.command("--cores", 1, last, *arguments),
         cwd=killed.folder,
@@ -135,19 +115,17 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_in_the_same_bits(new_workflow,
         start_new_session=True,
     )
     log = killed.folder / "results/logs/train_epoch/class_conditioned_2.log"
-    while not (log.exists() and "of 125" in log.read_text()):
+    while not (log.exists() and "of 80" in log.read_text()):
         assert run.poll() is None, killed.logs()
         time.sleep(0.05)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
-    assert (killed.folder / CHECKPOINT.format(model="class_conditioned", epoch=1)).exists()
-    assert not (killed.folder / CHECKPOINT.format(model="class_conditioned", epoch=2)).exists()
+    assert (killed.folder / first).exists() and not (killed.folder / second).exists()
 
     killed.run("--unlock", *arguments)
-    killed.run("--cores", 1, last, *arguments)
-    for epoch in (1, 2, 3):
-        path = CHECKPOINT.format(model="class_conditioned", epoch=epoch)
-        assert (killed.folder / path).read_bytes() == (undisturbed.folder / path).read_bytes()
+    killed.run("--cores", 2, *arguments)
+    made = digests(killed.folder)
+    assert {path for path in made.keys() | finished.made.keys() if made.get(path) != finished.made.get(path)} == set()
 
 
 def test_a_damaged_checkpoint_is_named(new_workflow, finished, tiny):
@@ -183,3 +161,8 @@ def test_the_rules_read_like_a_map(new_workflow):
     listed = new_workflow().run("--list-rules").stdout
     for rule in ("download_mnist", "train_epoch", "sample_epoch", "score_epoch", "report"):
         assert rule in listed
+
+
+def test_all_trains_no_miniature(small_workflow):
+    planned = small_workflow().planned("all")
+    assert planned and not any("miniature" in rule or "judge" in rule.split("_")[1:] for rule in planned), planned

@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 import yaml
 
-from conftest import PROJECT
+from project import PROJECT
 
 
 def pinned(name):
@@ -20,7 +20,7 @@ def test_conda_and_pip_install_the_same():
 
 
 def test_what_is_tested_is_what_is_pinned():
-    for line in sum(map(pinned, ("requirements.txt", "requirements-test.txt", "requirements-benchmark.txt")), []):
+    for line in sum(map(pinned, ("requirements.txt", "requirements-test.txt")), []):
         name, exactly = line.split("==")
         # A build for one kind of processor says so after a plus.
         assert version(name).split("+")[0] == exactly, name

@@ -1,7 +1,5 @@
 """Every task on a tiny cascade: what it must hold whatever the network says."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -16,9 +14,10 @@ from diffusion.images import MASKS, load_image, make_mask
 from diffusion.sampling import STEPS, spaced_timesteps
 from diffusion.similarity import best_blur, psnr
 from diffusion.views import VIEWS
+from project import PROJECT
 from tiny_cascade import make_cascade
 
-SCHEMA = yaml.safe_load((Path(__file__).parents[1] / "rules/experiments.schema.yaml").read_text())
+SCHEMA = yaml.safe_load((PROJECT / "rules/experiments.schema.yaml").read_text())
 PROMPTS = ["a red one", "a blue five", "a green nine"]
 SETTINGS = {
     "grid": 16,

@@ -10,15 +10,14 @@ import torch
 import yaml
 from PIL import Image
 
-from conftest import PROJECT
 from diffusion.checkpoints import load_arrays, save_tensors
 from diffusion.images import load_image, load_mask
 from diffusion.judge import Judge
+from project import PROJECT, SUPPORT, digests
 from reporting.figure import read_figure
 from reporting.schema import check
-from test_workflow import digests
 
-EXPERIMENTS = yaml.safe_load((PROJECT / "tests/experiments_tiny.yaml").read_text())
+EXPERIMENTS = yaml.safe_load((SUPPORT / "experiments_tiny.yaml").read_text())
 SCHEMA = yaml.safe_load((PROJECT / "rules/experiments.schema.yaml").read_text())
 CONFIG = {
     "cascade": "tiny",
@@ -44,7 +43,7 @@ FIGURES = [f"results/tiny/{name}/figure.json" for name in EXPERIMENTS]
 
 
 @pytest.fixture(scope="module")
-def workflow(new_workflow, mnist_folder, tiny_cascade):
+def workflow(new_workflow, short_mnist, tiny_cascade):
     """A copy of the project with every task among its experiments."""
     workflow = new_workflow()
     shutil.copytree(tiny_cascade, workflow.folder / "tiny")
@@ -54,7 +53,7 @@ def workflow(new_workflow, mnist_folder, tiny_cascade):
     Image.fromarray((x > 30) & (y < 30)).save(workflow.folder / "mask.png")
     torch.manual_seed(0)
     save_tensors(workflow.folder / "judge.safetensors", Judge().state_dict(), {})
-    workflow.configure(CONFIG | {"mnist": CONFIG["mnist"] | {"data": str(mnist_folder)}})
+    workflow.configure(CONFIG | {"mnist": CONFIG["mnist"] | {"data": str(short_mnist[0])}})
     write_experiments(workflow, EXPERIMENTS)
     return workflow
 
@@ -196,11 +195,15 @@ def test_another_text_encoder_reruns_all_that_it_reads(finished):
 
 
 def test_made_again_to_the_bit(finished):
+    """An experiment, the prompts that only it has, and the report."""
     made = digests(finished.folder)
-    for name in ("visual_anagram", "text_to_image"):
-        shutil.rmtree(finished.folder / f"results/tiny/{name}")
-    shutil.rmtree(finished.folder / "results/tiny/prompt_embeds")
+    shutil.rmtree(finished.folder / "results/tiny/visual_anagram")
+    prompts = [view["prompt"] for view in EXPERIMENTS["visual_anagram"]["views"]]
+    for path in (finished.folder / "results/tiny/prompt_embeds").iterdir():
+        if load_arrays(path)[1]["prompt"] in prompts:
+            path.unlink()
     (finished.folder / "results/report.html").unlink()
+    assert finished.planned() == {"encode_prompts": 1} | ONE_EXPERIMENT
     finished.run("--cores", 1)
     assert digests(finished.folder) == made
 

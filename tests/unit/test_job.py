@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from conftest import PROJECT
+from project import PROJECT
 
 JOB = "from reporting.job import log_to; progress = log_to('toy.log'); "
 

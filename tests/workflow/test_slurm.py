@@ -10,9 +10,9 @@ import time
 import pytest
 import yaml
 
-from conftest import PROJECT
+from project import SUPPORT
 
-CLUSTER = PROJECT / "tests/slurm/cluster.sh"
+CLUSTER = SUPPORT / "cluster.sh"
 CHECKPOINT = "results/mnist/class_conditioned/epoch_{}/checkpoint.safetensors"
 TRAINING_LOG = "results/logs/train_epoch/class_conditioned_{}.log"
 # Seconds until the first look at a job, as a command line may say; the profile's are for real queues.

@@ -4,13 +4,10 @@ import math
 from xml.etree import ElementTree
 
 import pandas as pd
-import pytest
 import torch
-import yaml
 
 from benchmarking.rates import convolution_seconds, in_turn
 from benchmarking.table import Table, number, seconds_to, shares
-from conftest import PROJECT
 from diffusion.schedule import NoiseSchedule
 from diffusion.unet import SmallUNet
 from reporting.charts import chart_svg
@@ -69,63 +66,3 @@ def test_convolutions_alone_take_less_than_a_step():
     network.zero_grad()
     assert 0 < convolution_seconds(network, 32) < 1.5 * whole
     assert all(parameter.grad is None for parameter in network.parameters())
-
-
-# --- the whole of it ---
-
-TARGET = ("--cores", "all", "benchmark")
-
-
-@pytest.fixture(scope="module")
-def finished(new_workflow, mnist_folder):
-    """A copy of the project that has measured itself, as briefly as can be."""
-    workflow = new_workflow()
-    config = yaml.safe_load((PROJECT / "config.yaml").read_text())
-    config["sampling"] = {"stage_1": {"steps": 2}, "stage_2": {"steps": 2}}
-    config["mnist"] |= {
-        "data": str(mnist_folder),
-        "epochs": 1,
-        "images_per_epoch": 320,
-        "classifier_epochs": 1,
-        "sampling": {"num_images": 100, "num_steps": 2},
-    }
-    config["benchmark"] = {"seeds": [180], "seconds": 4, "slice": 2, "judged": 120, "judged_peers": 100}
-    config["benchmark"] |= {"repeats": 1, "plans": [2, 3, 4], "plan_repeats": 1}
-    workflow.configure(config)
-    workflow.run(*TARGET)
-    return workflow
-
-
-def test_everything_is_measured(finished):
-    made = finished.folder / "results/side_by_side"
-    table = pd.read_csv(made / "table.csv").set_index("what")
-    assert set(table["part"]) == {"training", "sampling", "workflow"} and table["median"].notna().all()
-    assert len((made / "table.md").read_text().splitlines()) == len(table) + 2
-    assert (table["lowest"] <= table["median"]).all() and (table["median"] <= table["highest"]).all()
-    for what, least, most in (
-        ("images/s, times those of the assignment's U-Net", 2, 50),
-        ("share of the core's convolution rate", 20, 150),
-        ("a step of denoise(), stage II, times the network alone", 0.5, 2),
-        ("eight pictures, IFPipeline: a call for each seed, times ours", 1, 10),
-        ("stage_2: start of the job to its first step", 0.5, 100),
-        ("snakemake -n with 4 experiments", 0.5, 100),
-        ("default run outside useful work", 1, 100),
-        ("train_epoch: peak memory", 100, 10_000),
-    ):
-        assert least < table.loc[what, "median"] < most, what
-    assert table.loc["loads of the text encoder in a run", "median"] == 1
-    contenders = {text.text for text in ElementTree.parse(made / "curves.svg").iter("{http://www.w3.org/2000/svg}text")}
-    assert {"ours, seed 180", "the assignment's U-Net", "denoising-diffusion-pytorch"} <= contenders
-
-
-def test_a_part_is_measured_again_when_its_file_is_gone(finished):
-    assert finished.planned(*TARGET) == {}
-    (finished.folder / "results/side_by_side/sampling.csv").unlink()
-    assert finished.planned(*TARGET) == dict.fromkeys(("benchmark_sampling", "benchmark_table", "benchmark"), 1)
-
-
-def test_full_size_is_measured_on_a_gpu_only(finished, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    done = finished.run("--cores", 1, "gpu_speed", check=False)
-    assert done.returncode != 0 and "gpu_speed: this machine has no GPU that torch can use" in done.stdout
-    assert not (finished.folder / "results/side_by_side/gpu.csv").exists()

@@ -6,8 +6,8 @@ import math
 import pytest
 import yaml
 
+from project import PROJECT
 from reporting.schema import check
-from test_rules import PROJECT
 
 SCHEMA = yaml.safe_load((PROJECT / "rules" / "config.schema.yaml").read_text())
 CONFIG = yaml.safe_load((PROJECT / "config.yaml").read_text())

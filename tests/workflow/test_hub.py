@@ -13,10 +13,10 @@ import pytest
 import torch
 import yaml
 
-from conftest import PROJECT, SMALL
+from diffusion.checkpoints import load_arrays
 from hub_cache import COMMIT, hub_cache, repositories
 from hub_server import Hub
-from weights.hub import Part, check_disk, files_of
+from project import PROJECT, SMALL, sentence
 
 # What else there may be beside the stages is of other repositories: it would only take longer.
 WITHOUT = ("stage_3", "clip_judge", "safety_checker", "watermark")
@@ -46,12 +46,12 @@ def hub(files):
 
 
 @pytest.fixture(scope="module")
-def project(new_workflow, mnist_folder):
+def project(new_workflow, short_mnist):
     """A copy of the project with the shipped cascade, few steps and one experiment."""
     workflow = new_workflow()
     config = yaml.safe_load(SMALL) | {"cascade": "deepfloyd"}
     config["cascades"] = {"deepfloyd": SHIPPED | {"stage_1": shorter("stage_1"), "stage_2": shorter("stage_2")}}
-    config["mnist"] |= {"data": str(mnist_folder), "epochs": 1}
+    config["mnist"] |= {"data": str(short_mnist[0]), "epochs": 1}
     workflow.configure(config)
     (workflow.folder / "experiments/deepfloyd.yaml").write_text(yaml.safe_dump(EXPERIMENTS))
     return workflow
@@ -76,12 +76,6 @@ def weights(workflow):
     """What was fetched, by part."""
     files = (workflow.folder / "results/deepfloyd/weights").glob("*.json")
     return {part: entry for file in files for part, entry in json.loads(file.read_text()).items()}
-
-
-def sentence(done):
-    """The last thing that a refused run says."""
-    assert done.returncode != 0 and "Traceback" not in done.stdout, done.stdout
-    return done.stdout.strip().splitlines()[-1]
 
 
 REFUSALS = {
@@ -206,76 +200,10 @@ def test_a_cache_that_is_whole_is_enough_even_for_a_branch(workflow, monkeypatch
     (workflow.folder / "branch.yaml").write_text(yaml.safe_dump(config))
     hub_cache(tmp_path / "hf", branch)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    workflow.run("--cores", 1, FIGURE, "--configfile", "branch.yaml")
+    stage_1 = "results/deepfloyd/prompts/stage_1.safetensors"
+    workflow.run("--cores", 1, "fetch_cascade", stage_1, "--configfile", "branch.yaml")
     assert {entry["commit"] for entry in weights(workflow).values()} == {COMMIT}
-    assert COMMIT in (workflow.folder / FIGURE).read_text()
-
-
-STAGE_1 = Part("stage_1", XL, "main", "fp16")
-UNET = ["unet/config.json", "unet/diffusion_pytorch_model.fp16.safetensors", "scheduler/scheduler_config.json"]
-T5 = ["text_encoder/config.json", "tokenizer/spiece.model", "tokenizer/tokenizer_config.json"]
-SHARDS = [f"text_encoder/model{{}}-0000{i}-of-00002.safetensors" for i in (1, 2)]
-INDEX = ["text_encoder/model.safetensors.index{}.json"]
-CLIP = [
-    "config.json",
-    "merges.txt",
-    "preprocessor_config.json",
-    "pytorch_model.bin",
-    "tokenizer_config.json",
-    "vocab.json",
-]
-
-
-@pytest.mark.parametrize(
-    ("part", "files", "beside"),
-    [
-        (STAGE_1, UNET, ["unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin", "IF.ckpt"]),
-        (
-            Part("text_encoder", XL, "main", "fp16"),
-            T5 + [name.format(".fp16") for name in SHARDS + INDEX],
-            [name.format("") for name in SHARDS + INDEX] + ["text_encoder/pytorch_model.bin.index.json"],
-        ),
-        (
-            Part("text_encoder", XL, "main", None),
-            T5 + [name.format("") for name in SHARDS + INDEX],
-            [name.format(".fp16") for name in SHARDS + INDEX],
-        ),
-        (Part("clip_judge", "openai/clip", "main", None), CLIP, ["README.md", "flax_model.msgpack", "tf_model.h5"]),
-    ],
-)
-def test_only_what_a_part_needs_is_chosen(part, files, beside):
-    assert files_of(part, [*beside, *files]) == sorted(files)
-
-
-@pytest.mark.parametrize(
-    ("part", "files", "message"),
-    [
-        (STAGE_1, UNET[:2], "has no scheduler/scheduler_config.json"),
-        (STAGE_1, UNET[1:], "has no unet/config.json"),
-        (
-            STAGE_1,
-            [UNET[0], UNET[2], "unet/diffusion_pytorch_model.fp16.bin"],
-            "no safetensors of variant fp16 in unet",
-        ),
-        (STAGE_1, [UNET[0], UNET[2]], "there are no weights among config.json"),
-        (
-            Part("text_encoder", XL, "main", "fp16"),
-            [*T5, SHARDS[0].format(".fp16")],
-            "has 1 of the 2 files of weights in text_encoder",
-        ),
-    ],
-)
-def test_a_repository_that_lacks_something_is_refused(part, files, message):
-    with pytest.raises(ValueError, match=message):
-        files_of(part, files)
-
-
-def test_a_disk_that_is_too_small_is_refused():
-    check_disk(1)
-    with pytest.raises(
-        OSError, match=r"1000000.0 GB are to be fetched into .*hub, where .* GB are free: make room, or let"
-    ):
-        check_disk(10**15)
+    assert load_arrays(workflow.folder / stage_1)[1]["model"]["revision"] == COMMIT
 
 
 def assert_token_is_nowhere(workflow, said, *folders):

@@ -1,0 +1,72 @@
+"""Which files of a repository a part of the cascade needs, and whether they fit on the disk."""
+
+import pytest
+
+from weights.hub import Part, check_disk, files_of
+
+XL = "DeepFloyd/IF-I-XL-v1.0"
+STAGE_1 = Part("stage_1", XL, "main", "fp16")
+UNET = ["unet/config.json", "unet/diffusion_pytorch_model.fp16.safetensors", "scheduler/scheduler_config.json"]
+T5 = ["text_encoder/config.json", "tokenizer/spiece.model", "tokenizer/tokenizer_config.json"]
+SHARDS = [f"text_encoder/model{{}}-0000{i}-of-00002.safetensors" for i in (1, 2)]
+INDEX = ["text_encoder/model.safetensors.index{}.json"]
+CLIP = [
+    "config.json",
+    "merges.txt",
+    "preprocessor_config.json",
+    "pytorch_model.bin",
+    "tokenizer_config.json",
+    "vocab.json",
+]
+
+
+@pytest.mark.parametrize(
+    ("part", "files", "beside"),
+    [
+        (STAGE_1, UNET, ["unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin", "IF.ckpt"]),
+        (
+            Part("text_encoder", XL, "main", "fp16"),
+            T5 + [name.format(".fp16") for name in SHARDS + INDEX],
+            [name.format("") for name in SHARDS + INDEX] + ["text_encoder/pytorch_model.bin.index.json"],
+        ),
+        (
+            Part("text_encoder", XL, "main", None),
+            T5 + [name.format("") for name in SHARDS + INDEX],
+            [name.format(".fp16") for name in SHARDS + INDEX],
+        ),
+        (Part("clip_judge", "openai/clip", "main", None), CLIP, ["README.md", "flax_model.msgpack", "tf_model.h5"]),
+    ],
+)
+def test_only_what_a_part_needs_is_chosen(part, files, beside):
+    assert files_of(part, [*beside, *files]) == sorted(files)
+
+
+@pytest.mark.parametrize(
+    ("part", "files", "message"),
+    [
+        (STAGE_1, UNET[:2], "has no scheduler/scheduler_config.json"),
+        (STAGE_1, UNET[1:], "has no unet/config.json"),
+        (
+            STAGE_1,
+            [UNET[0], UNET[2], "unet/diffusion_pytorch_model.fp16.bin"],
+            "no safetensors of variant fp16 in unet",
+        ),
+        (STAGE_1, [UNET[0], UNET[2]], "there are no weights among config.json"),
+        (
+            Part("text_encoder", XL, "main", "fp16"),
+            [*T5, SHARDS[0].format(".fp16")],
+            "has 1 of the 2 files of weights in text_encoder",
+        ),
+    ],
+)
+def test_a_repository_that_lacks_something_is_refused(part, files, message):
+    with pytest.raises(ValueError, match=message):
+        files_of(part, files)
+
+
+def test_a_disk_that_is_too_small_is_refused():
+    check_disk(1)
+    with pytest.raises(
+        OSError, match=r"1000000.0 GB are to be fetched into .*hub, where .* GB are free: make room, or let"
+    ):
+        check_disk(10**15)
