@@ -13,8 +13,6 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
-include: "rules/experiments.smk"
-include: "rules/parts.smk"
 include: "rules/mnist.smk"
 include: "rules/miniature.smk"
 
@@ -22,7 +20,7 @@ include: "rules/miniature.smk"
 if CASCADE is not None:
 
     include: "rules/hub.smk"
-    include: "rules/embeds.smk" if embeds_path() else "rules/prompts.smk"
+    include: "rules/embeds.smk" if PARTS.embeds_path else "rules/prompts.smk"
     include: "rules/cascade.smk"
 
 

@@ -1,31 +1,17 @@
-"""How fast, how good, how soon: this project beside what a user would take instead, measured on this machine.
+"""Speed, quality and time to quality: this project and what a user would use instead, measured on this machine.
 
-Needs the packages of envs/requirements-benchmark.txt, which nothing else does; makes results/side_by_side/.
-A job that is timed asks for every core, so that it runs alone.
+Needs the packages in envs/requirements-benchmark.txt, which nothing else needs; makes results/side_by_side/.
+A timed job asks for every core, so that it runs alone.
 """
 
 
 rule benchmark_training:
-    """Ours and three others trained on MNIST in turn for the same seconds, and what their digits are worth."""
+    """Our network and three others, trained on MNIST in turn for the same time, and how good their digits are."""
     input:
         data=MNIST_FILES,
         classifier="results/mnist/classifier/weights.safetensors",
         reference="results/mnist/classifier/reference.safetensors",
-        code=library(
-            "mnist",
-            "digits",
-            "scores",
-            "unet",
-            "schedule",
-            "training",
-            "optimizers",
-            "sampling",
-            "guidance",
-            "views",
-            "checkpoints",
-        )
-        + benchmarking("contenders", "rates")
-        + reporting("job"),
+        code=modules("benchmark_training"),
     output:
         rates="results/side_by_side/training_rates.csv",
         scores="results/side_by_side/training_scores.csv",
@@ -33,7 +19,7 @@ rule benchmark_training:
         "results/logs/benchmark_training.log",
     conda:
         "../envs/environment.yaml"
-    threads: 1000  # every core there is: it runs alone
+    threads: 1000  # every core, so that it runs alone
     params:
         seeds=lookup("benchmark/seeds", within=config),
         peers=lookup("benchmark/peers", within=config),
@@ -48,32 +34,17 @@ rule benchmark_training:
 
 
 rule benchmark_sampling:
-    """The sampling loop against the bare network, diffusers' pipelines, and a call for each view."""
+    """The sampling loop compared with the bare network, diffusers' pipelines, and one call per view."""
     input:
         weights=sorted(map(str, Path(shipped("resources/miniature")).glob("stage_*/**/*.*"))),
-        code=library(
-            "experiments",
-            "cascade",
-            "digits",
-            "unet",
-            "guidance",
-            "sampling",
-            "schedule",
-            "views",
-            "filters",
-            "images",
-            "similarity",
-            "prompts",
-        )
-        + benchmarking("pipelines", "rates")
-        + reporting("job"),
+        code=modules("benchmark_sampling"),
     output:
         "results/side_by_side/sampling.csv",
     log:
         "results/logs/benchmark_sampling.log",
     conda:
         "../envs/environment.yaml"
-    threads: 1000  # every core there is: it runs alone
+    threads: 1000  # every core, so that it runs alone
     params:
         folder=lambda wildcards: shipped("resources/miniature"),
         steps=lookup("benchmark/steps", within=config),
@@ -83,7 +54,7 @@ rule benchmark_sampling:
 
 
 rule benchmark_workflow:
-    """Planning, start-up and memory of the workflow, on the default configuration in a folder of its own."""
+    """Planning time, start-up time and memory of the workflow, with the default configuration in a separate folder."""
     input:
         data=MNIST_FILES,
         classifier=[
@@ -91,7 +62,7 @@ rule benchmark_workflow:
             "results/mnist/classifier/reference.safetensors",
             "results/mnist/classifier/scores.json",
         ],
-        code=reporting("job"),
+        code=modules("benchmark_workflow"),
     output:
         plans="results/side_by_side/plans.csv",
         jobs="results/side_by_side/jobs.csv",
@@ -99,7 +70,7 @@ rule benchmark_workflow:
         "results/logs/benchmark_workflow.log",
     conda:
         "../envs/environment.yaml"
-    threads: 1000  # every core there is: it runs alone
+    threads: 1000  # every core, so that it runs alone
     params:
         project=str(BASE),
         experiments=str(BASE / "experiments/miniature.yaml"),
@@ -111,14 +82,14 @@ rule benchmark_workflow:
 
 
 rule benchmark_table:
-    """All that was measured, the goals beside it, met or not."""
+    """All measurements with their goals, and whether each goal was met."""
     input:
         "results/side_by_side/training_rates.csv",
         "results/side_by_side/training_scores.csv",
         "results/side_by_side/sampling.csv",
         "results/side_by_side/plans.csv",
         "results/side_by_side/jobs.csv",
-        code=benchmarking("table") + reporting("job", "charts", "numerals"),
+        code=modules("benchmark_table"),
     output:
         table="results/side_by_side/table.csv",
         page="results/side_by_side/table.md",
@@ -136,24 +107,10 @@ rule benchmark_table:
 
 
 rule gpu_speed:
-    """DeepFloyd IF's networks at full size with random weights, through our loop and diffusers', on a GPU: seconds a step
-    and peak memory. No part of benchmark, which needs no GPU."""
+    """DeepFloyd IF's networks at full size with random weights, in our loop and in diffusers', on a GPU: seconds per step
+    and peak memory. Not part of benchmark, which needs no GPU."""
     input:
-        code=library(
-            "cascade",
-            "experiments",
-            "filters",
-            "guidance",
-            "images",
-            "prompts",
-            "sampling",
-            "schedule",
-            "similarity",
-            "sizes",
-            "views",
-        )
-        + benchmarking("full_size", "pipelines", "rates")
-        + reporting("job"),
+        code=modules("gpu_speed"),
     output:
         csv="results/side_by_side/gpu.csv",
     log:

@@ -1,4 +1,4 @@
-"""Part A: the cascade's two stages, from the noise (or the picture) of an experiment to its figure.
+"""Part A: the cascade's stages, from the noise (or the picture) of an experiment to its figure.
 
 Needs the cascade's UNets, embeddings, and the pictures that experiments name; makes results/<cascade>/<experiment>/.
 """
@@ -9,23 +9,9 @@ rule stage_1:
     input:
         unpack(user_pictures),
         embeds=ancient(embeddings),
-        weights=weight_files("stage_1"),
-        fetched=ancient(fetched("stage_1")),
-        code=library(
-            "experiments",
-            "cascade",
-            "guidance",
-            "sampling",
-            "schedule",
-            "views",
-            "filters",
-            "images",
-            "similarity",
-            "prompts",
-            "checkpoints",
-        )
-        + weights("folders", "memory", "stored")
-        + reporting("job"),
+        weights=PARTS.weight_files("stage_1"),
+        fetched=ancient(PARTS.fetched("stage_1")),
+        code=modules("stage_1"),
     output:
         "results/{cascade}/{experiment}/stage_1.safetensors",
     log:
@@ -36,14 +22,14 @@ rule stage_1:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        gpu=needs("stage_1", "gpu"),
-        mem_mb=needs("stage_1", "mem_mb"),
-        runtime=needs("stage_1", "runtime"),
+        gpu=PARTS.needs("stage_1", "gpu"),
+        mem_mb=PARTS.needs("stage_1", "mem_mb"),
+        runtime=PARTS.needs("stage_1", "runtime"),
     params:
         experiment=sampled,
         sampling=sampling("stage_1"),
-        model=model_of("stage_1"),
-        folder=lambda wildcards: model_folder("stage_1"),
+        model=PARTS.model("stage_1"),
+        folder=lambda wildcards: PARTS.folder("stage_1"),
         device=device,
     script:
         "../scripts/stage_1.py"
@@ -55,23 +41,9 @@ rule stage_2:
         unpack(user_pictures),
         unpack(stage_1_pictures),
         embeds=ancient(embeddings),
-        weights=weight_files("stage_2"),
-        fetched=ancient(fetched("stage_1", "stage_2")),
-        code=library(
-            "experiments",
-            "cascade",
-            "guidance",
-            "sampling",
-            "schedule",
-            "views",
-            "filters",
-            "images",
-            "similarity",
-            "prompts",
-            "checkpoints",
-        )
-        + weights("folders", "memory", "stored")
-        + reporting("job"),
+        weights=PARTS.weight_files("stage_2"),
+        fetched=ancient(PARTS.fetched("stage_1", "stage_2")),
+        code=modules("stage_2"),
     output:
         "results/{cascade}/{experiment}/stage_2.safetensors",
     log:
@@ -82,31 +54,29 @@ rule stage_2:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        gpu=needs("stage_2", "gpu"),
-        mem_mb=needs("stage_2", "mem_mb"),
-        runtime=needs("stage_2", "runtime"),
+        gpu=PARTS.needs("stage_2", "gpu"),
+        mem_mb=PARTS.needs("stage_2", "mem_mb"),
+        runtime=PARTS.needs("stage_2", "runtime"),
     params:
         experiment=sampled,
         upsample=upsampled,
         sampling=sampling("stage_2"),
-        model=model_of("stage_2"),
-        folder=lambda wildcards: model_folder("stage_2"),
-        stage_1=model_of("stage_1"),
-        stage_1_folder=lambda wildcards: model_folder("stage_1"),
+        model=PARTS.model("stage_2"),
+        folder=lambda wildcards: PARTS.folder("stage_2"),
+        stage_1=PARTS.model("stage_1"),
+        stage_1_folder=lambda wildcards: PARTS.folder("stage_1"),
         device=device,
     script:
         "../scripts/stage_2.py"
 
 
 rule stage_3:
-    """Stage III of an experiment: the chosen samples of stage II, four times as large, by diffusers' own pipeline."""
+    """Stage III of an experiment: the chosen samples of stage II, enlarged four times by diffusers' own pipeline."""
     input:
         stage_2="results/{cascade}/{experiment}/stage_2.safetensors",
-        weights=lambda wildcards: weight_files("stage_3"),
-        fetched=ancient(fetched("stage_3")),
-        code=library("upscaler", "cascade", "sampling", "schedule", "prompts", "checkpoints")
-        + weights("folders")
-        + reporting("job"),
+        weights=lambda wildcards: PARTS.weight_files("stage_3"),
+        fetched=ancient(PARTS.fetched("stage_3")),
+        code=modules("stage_3"),
     output:
         "results/{cascade}/{experiment}/stage_3.safetensors",
     log:
@@ -117,28 +87,26 @@ rule stage_3:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        gpu=lambda wildcards: needs("stage_3", "gpu"),
-        mem_mb=lambda wildcards: needs("stage_3", "mem_mb"),
-        runtime=lambda wildcards: needs("stage_3", "runtime"),
+        gpu=lambda wildcards: PARTS.needs("stage_3", "gpu"),
+        mem_mb=lambda wildcards: PARTS.needs("stage_3", "mem_mb"),
+        runtime=lambda wildcards: PARTS.needs("stage_3", "runtime"),
     params:
         experiment=sampled,
         enlarge=enlarged,
-        sampling=lambda wildcards: in_order(config["cascades"][CASCADE]["stage_3"]["sampling"]),
-        model=lambda wildcards: model_of("stage_3"),
-        folder=lambda wildcards: model_folder("stage_3"),
+        sampling=lambda wildcards: in_order(PARTS.entry["stage_3"]["sampling"]),
+        model=lambda wildcards: PARTS.model("stage_3"),
+        folder=lambda wildcards: PARTS.folder("stage_3"),
         device=device,
     script:
         "../scripts/stage_3.py"
 
 
 rule safety_check:
-    """What IF's safety checker says of an experiment's pictures, and the watermark that they are to bear."""
+    """What IF's safety checker says about an experiment's pictures, and the watermark to put on them."""
     input:
         unpack(stage_pictures),
-        fetched=ancient(fetched("safety_checker", "watermark")),
-        code=library("safety_checker", "images", "cascade", "sampling", "schedule", "prompts", "checkpoints")
-        + weights("stored", "folders")
-        + reporting("job"),
+        fetched=ancient(PARTS.fetched("safety_checker", "watermark")),
+        code=modules("safety_check"),
     output:
         "results/{cascade}/{experiment}/safety.safetensors",
     log:
@@ -147,24 +115,24 @@ rule safety_check:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        gpu=needs("stage_1", "gpu"),
+        gpu=PARTS.needs("stage_1", "gpu"),
     params:
         stages=stages_run,
         safety_checker=lookup("cascades/{cascade}/safety_checker", within=config),
         watermark=lookup("cascades/{cascade}/watermark", within=config),
-        model=model_of("stage_1"),
-        folder=lambda wildcards: model_folder("stage_1"),
+        model=PARTS.model("stage_1"),
+        folder=lambda wildcards: PARTS.folder("stage_1"),
         device=device,
     script:
         "../scripts/safety_check.py"
 
 
 rule judge:
-    """How often an experiment's pictures show what they were asked to, in the eyes of the cascade's judge."""
+    """How often an experiment's pictures show what was asked for, according to the cascade's judge."""
     input:
         unpack(stage_pictures),
         weights=judge_weights,
-        code=library("readings", "judge", "miniature", "scores", "filters", "views", "checkpoints") + reporting("job"),
+        code=modules("judge"),
     output:
         "results/{cascade}/{experiment}/scores.json",
     log:
@@ -182,26 +150,12 @@ rule judge:
 
 
 rule clip_judge:
-    """How near an experiment's pictures are to their prompts, in the eyes of CLIP."""
+    """How close an experiment's pictures are to their prompts, according to CLIP."""
     input:
         unpack(stage_pictures),
-        weights=lambda wildcards: weight_files("clip_judge"),
-        fetched=ancient(fetched("clip_judge")),
-        code=library(
-            "clip_readings",
-            "clip",
-            "images",
-            "scores",
-            "filters",
-            "views",
-            "cascade",
-            "sampling",
-            "schedule",
-            "prompts",
-            "checkpoints",
-        )
-        + weights("stored", "folders")
-        + reporting("job"),
+        weights=lambda wildcards: PARTS.weight_files("clip_judge"),
+        fetched=ancient(PARTS.fetched("clip_judge")),
+        code=modules("clip_judge"),
     output:
         "results/{cascade}/{experiment}/clip_scores.json",
     log:
@@ -210,24 +164,24 @@ rule clip_judge:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        gpu=needs("stage_1", "gpu"),
+        gpu=PARTS.needs("stage_1", "gpu"),
     params:
         experiment=sampled,
         stages=stages_run,
-        model=lambda wildcards: model_of("clip_judge"),
-        folder=lambda wildcards: model_folder("clip_judge"),
+        model=lambda wildcards: PARTS.model("clip_judge"),
+        folder=lambda wildcards: PARTS.folder("clip_judge"),
         device=device,
     script:
         "../scripts/clip_judge.py"
 
 
 rule figure:
-    """What an experiment's stages made, as a figure of the report."""
+    """What an experiment's stages made, as a figure for the report."""
     input:
         unpack(stage_pictures),
         unpack(judge_scores),
         unpack(safety_marks),
-        code=library("figures", "checkpoints", "images", "safety", "views") + reporting("job", "figure", "animation"),
+        code=modules("figure"),
     output:
         figure="results/{cascade}/{experiment}/figure.json",
         pictures=report(
@@ -245,6 +199,7 @@ rule figure:
         "../envs/environment.yaml"
     params:
         experiment=experiment,
-        parts=parts_shown,
+        section=section,
+        shown_with=shown_with,
     script:
         "../scripts/figure.py"

@@ -1,97 +1,118 @@
-"""What the rules share: validation of the configuration, wildcard constraints, input functions."""
+"""What the rules share: the checked configuration, inputs and parameters of jobs, and what only Snakemake knows. No rules.
+
+Everything that does not need Snakemake is in scripts/fun/workflow/.
+"""
 
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-from snakemake.utils import validate
+from snakemake.logging import logger
 
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "scripts"))
-from reporting.schema import check
+from fun.data.prompts import prompts_of
+from fun.workflow.experiments import (
+    STAGES,
+    in_order,
+    judge_of,
+    pictures_of,
+    read_experiments,
+    read_schema,
+    section_of,
+    stages_of,
+    what_is_sampled,
+)
+from fun.workflow.modules import code_of
+from fun.workflow.parts import Parts, still_to_make
+from fun.workflow.plan import report_figures, sampled_epochs
+from fun.workflow.preflight import run_preflight
+from fun.workflow.refusals import checked
 
-# glibc gives freed memory back at once and takes it again in the next training step: a tenth of the time, if it may.
+# By default glibc returns freed memory at once and takes it again in the next training step: a tenth of the time.
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "1000000000")
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "33554432")
 
 
-# --- configuration: refused in one sentence, before any work ---
-
-
-def refuse_invalid(document, schema, name):
-    """Fill the schema's defaults into the document; stop with one sentence if it does not fit."""
-    schema = BASE / "rules" / schema
-    try:
-        check(document, yaml.safe_load(schema.read_text()), name)
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
-    validate(document, str(schema))
-
-
-refuse_invalid(config, "config.schema.yaml", "config.yaml")
-MNIST = config["mnist"]
-
-
-wildcard_constraints:
-    model="|".join(MNIST["models"]),
-    epoch=r"[1-9]\d*",
-    stage="1|2",
-
-
-# --- code: a job runs again when a module it imports has changed ---
+# --- files ---
 
 
 def shipped(path):
-    """A file of the project, as seen from the working directory (another one under --directory)."""
+    """The path of a project file from the working directory, which differs under --directory."""
     return os.path.relpath(BASE / path)
 
 
-def modules_of(package):
-    """A function that takes names of the package's modules and returns their files."""
-    return lambda *names: [shipped(f"scripts/{package}/{name}.py") for name in names]
-
-
-library, weights, reporting, benchmarking = map(modules_of, ("diffusion", "weights", "reporting", "benchmarking"))
-
-
 def in_project(path):
-    """A path of the configuration, which starts from the project's folder unless it is absolute."""
+    """A path from the configuration, relative to the project's folder unless it is absolute."""
     return path if os.path.isabs(path) else shipped(path)
 
 
-def in_order(entries):
-    """The same entries sorted by name: Snakemake compares parameters as text, where an order would be a change."""
-    if isinstance(entries, dict):
-        return {key: in_order(entries[key]) for key in sorted(entries)}
-    return [in_order(entry) for entry in entries] if isinstance(entries, list) else entries
+def modules(rule):
+    """A rule's code: its script and everything it imports. A job runs again when any of them changes."""
+    return [shipped(path) for path in code_of(rule)]
+
+
+# --- the configuration: refused in one sentence, before any work ---
+
+
+@contextmanager
+def refusals():
+    """Turn a ValueError into the one sentence that Snakemake ends with."""
+    try:
+        yield
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+
+
+EXPERIMENTS_SCHEMA = read_schema(BASE / "rules/experiments.schema.yaml")
+with refusals():
+    checked(config, yaml.safe_load((BASE / "rules/config.schema.yaml").read_text()), "config.yaml")
+MNIST, CASCADE, EXPERIMENTS, PROMPTS = config["mnist"], config.get("cascade"), {}, {}
+if CASCADE is not None:
+    if CASCADE not in config["cascades"]:
+        raise SystemExit(f"config.yaml: cascade must be one of {', '.join(config['cascades'])}, not {CASCADE}")
+    PARTS = Parts(CASCADE, config["cascades"][CASCADE], in_project, config["prompt_embeds"])
+    with refusals():
+        EXPERIMENTS = read_experiments(
+            config.get("experiments", f"experiments/{CASCADE}.yaml"), EXPERIMENTS_SCHEMA, BASE
+        )
+    if None not in (PARTS.entry["judge"], PARTS.entry["clip_judge"]):
+        raise SystemExit(f"config.yaml: cascades/{CASCADE} has both judge and clip_judge: leave one of them out")
+    with refusals():
+        PROMPTS = {
+            PARTS.embedding(prompt): prompt for prompt in sorted({"", *sum(map(prompts_of, EXPERIMENTS.values()), [])})
+        }
+
+
+wildcard_constraints:
+    cascade=CASCADE or "-",
+    experiment="|".join(EXPERIMENTS) or "-",
+    model="|".join(MNIST["models"]),
+    epoch=r"[1-9]\d*",
+    stage="1|2",
 
 
 # --- MNIST ---
 
 
 def previous_checkpoint(wildcards):
-    """The checkpoint that an epoch goes on from; none for the first."""
+    """The checkpoint that an epoch continues from; none for the first."""
     epoch = int(wildcards.epoch) - 1
     return f"results/mnist/{wildcards.model}/epoch_{epoch}/checkpoint.safetensors" if epoch else []
 
 
-def sampled_epochs():
-    """The listed epochs that are trained, and the last."""
-    listed = [epoch for epoch in MNIST["sampling"]["epochs"] if epoch <= MNIST["epochs"]]
-    return sorted({*listed, MNIST["epochs"]})
-
-
 def of_sampled_epochs(file):
     """The named file of each sampled epoch of a model."""
-    return expand(f"results/mnist/{{{{model}}}}/epoch_{{epoch}}/{file}", epoch=sampled_epochs())
+    return expand(f"results/mnist/{{{{model}}}}/epoch_{{epoch}}/{file}", epoch=sampled_epochs(MNIST))
 
 
 # --- miniature ---
 
 
 def previous_miniature_checkpoint(wildcards):
-    """The checkpoint that an epoch of a stage goes on from; none for the first."""
+    """The checkpoint that an epoch of a stage continues from; none for the first."""
     epoch = int(wildcards.epoch) - 1
     return f"results/miniature_training/stage_{wildcards.stage}/epoch_{epoch}/checkpoint.safetensors" if epoch else []
 
@@ -103,22 +124,113 @@ def last_miniature_checkpoint(stage):
 
 
 def measured_miniature(wildcards):
-    """The folder of the cascade whose quality is measured: the one that ships, or the one that was trained here."""
+    """The folder of the cascade to measure: the one that ships, or the one that was trained here."""
     return shipped("resources/miniature") if wildcards.measured == "shipped" else "results/miniature_training/cascade"
 
 
-# --- report ---
+# --- the cascade ---
 
 
-def report_figures():
-    """Every figure.json of the report, in the order in which it tells its story."""
-    models = expand(
-        "results/mnist/{model}/{figure}/figure.json",
-        model=MNIST["models"],
-        figure=["samples", "reverse_process", "denoising"],
+def device(wildcards):
+    """Where the cascade computes."""
+    return PARTS.entry["device"]
+
+
+def prompts_to_encode(wildcards):
+    """The prompts without embeddings, in order. A function, because braces in a prompt are not wildcards."""
+    return [PROMPTS[file] for file in still_to_make(PROMPTS)]
+
+
+# --- experiments ---
+
+
+def experiment(wildcards):
+    """An experiment as it was configured."""
+    return EXPERIMENTS[wildcards.experiment]
+
+
+def sampled(wildcards):
+    """The part of an experiment that determines its samples."""
+    return what_is_sampled(experiment(wildcards))
+
+
+def sampling(stage):
+    """How to sample from a stage: what config.yaml says, what the cascade changes, what the experiment changes."""
+    return lambda wildcards: in_order(
+        config["sampling"][stage] | PARTS.entry[stage]["sampling"] | experiment(wildcards).get(stage, {})
     )
-    experiments = [f"results/{CASCADE}/{name}/figure.json" for name in EXPERIMENTS]
-    return [*experiments, "results/mnist/schedules/figure.json", *models, "results/mnist/curves/figure.json"]
+
+
+def upsampled(wildcards):
+    """The seeds that go through stage II."""
+    return experiment(wildcards).get("upsample", "all")
+
+
+def enlarged(wildcards):
+    """The seeds that go through stage III."""
+    return experiment(wildcards)["enlarge"]
+
+
+def embeddings(wildcards):
+    """The embeddings of an experiment's prompts."""
+    return [PARTS.embedding(prompt) for prompt in prompts_of(experiment(wildcards))]
+
+
+def user_pictures(wildcards):
+    """The user's pictures that an experiment needs."""
+    pictures = pictures_of(experiment(wildcards), EXPERIMENTS_SCHEMA["x-masks"])
+    return {entry: in_project(path) for entry, path in pictures.items()}
+
+
+def stages_run(wildcards):
+    """The stages of an experiment. Also a parameter, because a job does not run again when it merely loses an input."""
+    return stages_of(experiment(wildcards), EXPERIMENTS_SCHEMA, PARTS.entry)
+
+
+def stage_pictures(wildcards):
+    """What the stages of an experiment make."""
+    return {stage: f"results/{{cascade}}/{{experiment}}/{stage}.safetensors" for stage in stages_run(wildcards)}
+
+
+def stage_1_pictures(wildcards):
+    """What stage II enlarges, unless that is the user's own picture."""
+    return {stage: path for stage, path in stage_pictures(wildcards).items() if stage == "stage_1"}
+
+
+def judge_weights(wildcards):
+    """The judge of the cascade's pictures."""
+    return in_project(PARTS.entry["judge"])
+
+
+def judge_scores(wildcards):
+    """How often the pictures are right, if a judge can tell."""
+    judge = judge_of(experiment(wildcards), EXPERIMENTS_SCHEMA, PARTS.entry)
+    files = {"judge": "scores.json", "clip_judge": "clip_scores.json"}
+    return {"scores": f"results/{{cascade}}/{{experiment}}/{files[judge]}"} if judge else {}
+
+
+def safety_marks(wildcards):
+    """What IF's safety checker said, and its watermark, if either is switched on and a network drew the pictures."""
+    drawn = (PARTS.entry["safety_checker"] or PARTS.entry["watermark"]) and prompts_of(experiment(wildcards))
+    return {"safety": "results/{cascade}/{experiment}/safety.safetensors"} if drawn else {}
+
+
+def section(wildcards):
+    """The section of the report that an experiment's figure belongs to."""
+    return section_of(experiment(wildcards), EXPERIMENTS_SCHEMA)
+
+
+def shown_with(wildcards):
+    """The names of everything a figure is made from; a parameter for the same reason as `stages_run`."""
+    return [*stages_run(wildcards), *judge_scores(wildcards), *safety_marks(wildcards)]
+
+
+# --- the report ---
+
+
+def figures_shown():
+    """Every figure.json of the report."""
+    return report_figures(CASCADE, EXPERIMENTS, MNIST["models"])
 
 
 def report_resources():
@@ -127,25 +239,69 @@ def report_resources():
 
 
 def report_config(wildcards):
-    """All that was configured: a function, because braces in a prompt are no wildcards."""
+    """The whole configuration. A function, because braces in a prompt are not wildcards."""
     return config | {"experiments": EXPERIMENTS}
 
 
 def local_stages():
-    """The cascade's stages that are folders; DeepFloyd's sizes are known to the report already."""
-    return [stage for stage in STAGES if CASCADE is not None and not model_of(stage)["revision"]]
+    """The cascade's stages that are local folders; the report already knows DeepFloyd's sizes."""
+    return PARTS.local_stages() if CASCADE is not None else []
 
 
 def stage_configs():
-    """The U-Net's configuration of each of them."""
-    return [f"{model_folder(stage)}/unet/config.json" for stage in local_stages()]
+    """The U-Net configuration of each local stage."""
+    return [f"{PARTS.folder(stage)}/unet/config.json" for stage in local_stages()]
 
 
 def stage_steps():
-    """(name, steps) of each of them."""
+    """(name, steps) of each local stage."""
     return [(f"{CASCADE}, {stage.replace('_', ' ')}", config["sampling"][stage]["steps"]) for stage in local_stages()]
 
 
-def runs_deepfloyd():
-    """Whether a part of the cascade is DeepFloyd's own."""
-    return CASCADE is not None and any("DeepFloyd" in model_folder(stage) for stage in STAGES)
+# --- what only Snakemake knows, from attributes that its manual does not document ---
+
+
+# workflow.register_resource: this machine runs one GPU job at a time, however many cores it has, because two networks would
+# not fit (if they do: --resources gpu=2). A profile cannot know whether the cascade uses a GPU.
+if CASCADE is not None:
+    GPUS = max(PARTS.needs(part, "gpu") for part in ("text_encoder", *STAGES))
+    if GPUS and workflow.local_exec and "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", GPUS)
+
+
+def planned_rules():
+    """The rules that have a job to run. workflow.dag.needrun_jobs: onstart is not told the plan."""
+    return {job.rule.name for job in workflow.dag.needrun_jobs()}
+
+
+def preflight():
+    """Stop the run before its first job if something that its jobs need is missing (fun.weights.preflight).
+
+    Nothing is checked if no job of this run needs the hub or the user's embeddings.
+    """
+    rules_run = planned_rules()
+    loaded = {"encode_prompts": "text_encoder"} | {stage: stage for stage in STAGES}
+    parts = [part for rule, part in loaded.items() if rule in rules_run]
+    if CASCADE is None:
+        return
+    on_hub = PARTS.on_hub()
+    if not (on_hub and (parts or "fetch_cascade" in rules_run) or "read_embeds" in rules_run):
+        return
+    fetching = PARTS.to_fetch() if "fetch_cascade" in rules_run else {}
+    plan = {
+        "fetch": [{"name": part, **model} for part, model in fetching.items()],
+        "fetched": [file for file in PARTS.fetched() if os.path.exists(file)],
+        "load": {part: (PARTS.model(part), None if part in on_hub else PARTS.folder(part)) for part in parts},
+        "device": PARTS.entry["device"],
+        "here": workflow.local_exec,  # otherwise each job checks its own machine's memory
+        "embeds": embeds_plan() if "read_embeds" in rules_run else None,
+    }
+    with refusals():
+        for warning in run_preflight(plan):
+            logger.warning(warning)
+
+
+def embeds_plan():
+    """What the user's embeddings must contain."""
+    tokens = PARTS.entry["text_encoder"]["max_length"]
+    return {"path": PARTS.embeds_path, "prompts": list(PROMPTS.values()), "tokens": tokens}

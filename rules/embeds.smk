@@ -1,15 +1,15 @@
-"""In place of the text encoder: embeddings that were made elsewhere.
+"""Embeddings made elsewhere, instead of the text encoder.
 
-Needs the file or folder of prompt_embeds; makes results/<cascade>/prompt_embeds/.
+Needs the file or folder that prompt_embeds names; makes results/<cascade>/prompt_embeds/.
 """
 
 
 rule read_embeds:
-    """Every prompt's embedding as the stages read them, under a name that depends on what is in the file."""
+    """Every prompt's embedding as the stages read it, under a name that depends on what is in the source."""
     input:
-        source=embeds_source(),
-        fetched=ancient(fetched("stage_1", "stage_2")),
-        code=library("embeds", "prompts", "checkpoints") + weights("folders") + reporting("job"),
+        source=PARTS.embeds_source(),
+        fetched=ancient(PARTS.fetched("stage_1", "stage_2")),
+        code=modules("read_embeds"),
     output:
         still_to_make(PROMPTS),
     log:
@@ -18,10 +18,10 @@ rule read_embeds:
     conda:
         "../envs/environment.yaml"
     params:
-        path=embeds_path(),
+        path=PARTS.embeds_path,
         prompts=prompts_to_encode,
         tokens=lookup(f"cascades/{CASCADE}/text_encoder/max_length", within=config),
-        made_with=text_encoder(),
-        stages={stage: model_folder(stage) for stage in STAGES},
+        made_with=PARTS.text_encoder(),
+        stages={stage: PARTS.folder(stage) for stage in STAGES},
     script:
         "../scripts/read_embeds.py"

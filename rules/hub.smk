@@ -1,22 +1,22 @@
-"""The hub: weights of the cascade that are not folders of this machine.
+"""The hub: the cascade's weights that are not folders on this machine.
 
-Needs a network, and a token where a repository is gated; makes results/<cascade>/weights/, and fills the hub's cache.
+Needs a network, and a token if a repository is gated; makes results/<cascade>/weights/, and fills the hub's cache.
 """
 
 
 rule fetch_cascade:
     """The files that the cascade's parts need, by commit, checked by SHA-256."""
     input:
-        code=weights("hub", "hub_errors", "folders", "memory", "stored") + reporting("job"),
+        code=modules("fetch_cascade"),
     output:
-        still_to_make(fetched()),
+        still_to_make(PARTS.fetched()),
     log:
         "results/logs/fetch_cascade.log",
     localrule: True
     conda:
         "../envs/environment.yaml"
     params:
-        parts=parts_to_fetch(),
+        parts=PARTS.to_fetch(),
     script:
         "../scripts/fetch_cascade.py"
 

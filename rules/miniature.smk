@@ -1,8 +1,8 @@
 """The miniature cascade, trained from MNIST: tokenizer and text encoder, stage I, stage II, judge, and their quality.
 
-No part of `all`: what ships in resources/miniature/ is used as it is. Needs MNIST; makes results/miniature_training/.
+Not part of `all`, which uses what ships in resources/miniature/. Needs MNIST; makes results/miniature_training/.
 
-snakemake --cores 2 miniature            train it all; about an hour where the processor has bfloat16
+snakemake --cores 2 miniature            train it; about an hour if the processor has bfloat16
 snakemake --cores 1 miniature_quality    measure what ships; ten minutes
 cp -r results/miniature_training/cascade/{stage_1,stage_2,judge,SHA256SUMS} resources/miniature    ship what was trained
 """
@@ -11,17 +11,7 @@ cp -r results/miniature_training/cascade/{stage_1,stage_2,judge,SHA256SUMS} reso
 rule miniature_text_encoder:
     """Tokenizer, text encoder, and the embeddings of all prompts that the stages learn."""
     input:
-        code=library(
-            "miniature",
-            "miniature_networks",
-            "miniature_training",
-            "training",
-            "optimizers",
-            "schedule",
-            "unet",
-            "checkpoints",
-        )
-        + reporting("job"),
+        code=modules("miniature_text_encoder"),
     output:
         folder=directory("results/miniature_training/text"),
         embeds="results/miniature_training/prompt_embeds.safetensors",
@@ -40,23 +30,12 @@ rule miniature_text_encoder:
 
 
 rule train_miniature:
-    """One epoch of one stage, from the checkpoint before it to the next."""
+    """One epoch of one stage, from the previous checkpoint to the next."""
     input:
         data=MNIST_FILES,
         embeds="results/miniature_training/prompt_embeds.safetensors",
         previous=previous_miniature_checkpoint,
-        code=library(
-            "miniature",
-            "miniature_networks",
-            "miniature_training",
-            "training",
-            "optimizers",
-            "schedule",
-            "unet",
-            "mnist",
-            "checkpoints",
-        )
-        + reporting("job"),
+        code=modules("train_miniature"),
     output:
         checkpoint="results/miniature_training/stage_{stage}/epoch_{epoch}/checkpoint.safetensors",
         losses="results/miniature_training/stage_{stage}/epoch_{epoch}/losses.csv",
@@ -68,7 +47,7 @@ rule train_miniature:
         "../envs/environment.yaml"
     threads: 1
     params:
-        # Not how many epochs there will be: a finished chain can be made longer.
+        # Without the number of epochs, so that more can be added to a finished training.
         training=lookup("miniature_training/training", within=config),
         images_per_epoch=lookup("miniature_training/images_per_epoch", within=config),
         seed=lookup("miniature_training/seed", within=config),
@@ -81,7 +60,7 @@ rule train_judge:
     """The judge of coloured digits, and its accuracy on real ones."""
     input:
         data=MNIST_FILES,
-        code=library("judge", "miniature", "mnist", "scores", "checkpoints") + reporting("job"),
+        code=modules("train_judge"),
     output:
         weights="results/miniature_training/judge/weights.safetensors",
         scores="results/miniature_training/judge/scores.json",
@@ -107,8 +86,7 @@ rule export_miniature:
         stage_2=last_miniature_checkpoint(2),
         judge="results/miniature_training/judge/weights.safetensors",
         judge_scores="results/miniature_training/judge/scores.json",
-        code=library("miniature", "miniature_networks", "training", "optimizers", "unet", "checkpoints")
-        + reporting("job"),
+        code=modules("export_miniature"),
     output:
         directory("results/miniature_training/cascade"),
     log:
@@ -120,29 +98,11 @@ rule export_miniature:
 
 
 rule measure_miniature:
-    """How often it draws what was asked for: prompts, anagrams, enlarged digits."""
+    """How often the cascade draws what was asked for: prompts, anagrams, enlarged digits."""
     input:
         data=MNIST_FILES,
         cascade=measured_miniature,
-        code=library(
-            "miniature_quality",
-            "miniature",
-            "judge",
-            "scores",
-            "experiments",
-            "cascade",
-            "guidance",
-            "sampling",
-            "schedule",
-            "views",
-            "filters",
-            "images",
-            "similarity",
-            "prompts",
-            "mnist",
-            "checkpoints",
-        )
-        + reporting("job"),
+        code=modules("measure_miniature"),
     output:
         scores="results/miniature_training/quality/{measured}.json",
         table="results/miniature_training/quality/{measured}.md",

@@ -1,6 +1,6 @@
-"""Part B: train small U-Nets on MNIST, an epoch a job; draw digits from them; score and show what they draw.
+"""Part B: train small U-Nets on MNIST, one job per epoch; draw digits with them; score and show the digits.
 
-Needs nothing but a source of MNIST; makes results/mnist/.
+Needs only a source of MNIST; makes results/mnist/.
 """
 
 MNIST_FILES = [
@@ -14,7 +14,7 @@ MNIST_FILES = [
 rule download_mnist:
     """MNIST's four files, checked by SHA-256, from the first source that has them."""
     input:
-        code=library("mnist", "mnist_sources") + reporting("job"),
+        code=modules("download_mnist"),
     output:
         MNIST_FILES,
     log:
@@ -33,7 +33,7 @@ rule train_classifier:
     """The judge of digits: a classifier, its accuracy, and the sums of its features over the training digits."""
     input:
         data=MNIST_FILES,
-        code=library("mnist", "scores", "checkpoints") + reporting("job"),
+        code=modules("train_classifier"),
     output:
         weights="results/mnist/classifier/weights.safetensors",
         reference="results/mnist/classifier/reference.safetensors",
@@ -53,11 +53,11 @@ rule train_classifier:
 
 
 rule train_epoch:
-    """One epoch of one model, from the checkpoint before it to the next."""
+    """One epoch of one model, from the previous checkpoint to the next."""
     input:
         data=MNIST_FILES,
         previous=previous_checkpoint,
-        code=library("mnist", "unet", "schedule", "training", "optimizers", "checkpoints") + reporting("job"),
+        code=modules("train_epoch"),
     output:
         checkpoint="results/mnist/{model}/epoch_{epoch}/checkpoint.safetensors",
         losses="results/mnist/{model}/epoch_{epoch}/losses.csv",
@@ -69,7 +69,7 @@ rule train_epoch:
         "../envs/environment.yaml"
     threads: 1
     params:
-        # Not how many epochs there will be: a finished chain can be made longer.
+        # Without the number of epochs, so that more can be added to a finished training.
         model=lookup("mnist/models/{model}", within=config),
         schedule=lookup("mnist/schedule", within=config),
         training=lookup("mnist/training", within=config),
@@ -80,23 +80,11 @@ rule train_epoch:
 
 
 rule sample_epoch:
-    """Digits drawn from a checkpoint: a grid, the way from noise to digit, and many to be scored."""
+    """Digits drawn from a checkpoint: a grid, the steps from noise to digit, and many to score."""
     input:
         data=MNIST_FILES,
         checkpoint="results/mnist/{model}/epoch_{epoch}/checkpoint.safetensors",
-        code=library(
-            "mnist",
-            "digits",
-            "unet",
-            "schedule",
-            "training",
-            "optimizers",
-            "sampling",
-            "guidance",
-            "views",
-            "checkpoints",
-        )
-        + reporting("job"),
+        code=modules("sample_epoch"),
     output:
         samples="results/mnist/{model}/epoch_{epoch}/samples.safetensors",
         showcase="results/mnist/{model}/epoch_{epoch}/showcase.safetensors",
@@ -115,7 +103,7 @@ rule sample_epoch:
     params:
         model=lookup("mnist/models/{model}", within=config),
         schedule=lookup("mnist/schedule", within=config),
-        # Not the list of sampled epochs: one more epoch does not draw the others again.
+        # Without the list of sampled epochs, so that one more epoch does not redraw the others.
         sampler=lookup("mnist/sampling/sampler", within=config),
         spacing=lookup("mnist/sampling/spacing", within=config),
         num_steps=lookup("mnist/sampling/num_steps", within=config),
@@ -135,7 +123,7 @@ rule score_epoch:
         showcase="results/mnist/{model}/epoch_{epoch}/showcase.safetensors",
         classifier="results/mnist/classifier/weights.safetensors",
         reference="results/mnist/classifier/reference.safetensors",
-        code=library("mnist", "scores", "checkpoints", "similarity", "filters") + reporting("job"),
+        code=modules("score_epoch"),
     output:
         "results/mnist/{model}/epoch_{epoch}/scores.json",
     log:
@@ -154,7 +142,7 @@ rule model_tables:
     input:
         losses=expand("results/mnist/{{model}}/epoch_{epoch}/losses.csv", epoch=range(1, MNIST["epochs"] + 1)),
         scores=of_sampled_epochs("scores.json"),
-        code=reporting("job"),
+        code=modules("model_tables"),
     output:
         losses=report(
             "results/mnist/{model}/losses.csv",
@@ -177,11 +165,11 @@ rule model_tables:
 
 
 rule model_figures:
-    """What a model draws, epoch by epoch, step by step, and how it denoises."""
+    """What a model draws, epoch by epoch and step by step, and how it denoises."""
     input:
         showcases=of_sampled_epochs("showcase.safetensors"),
         scores=of_sampled_epochs("scores.json"),
-        code=library("checkpoints") + reporting("job", "figure", "animation"),
+        code=modules("model_figures"),
     output:
         samples="results/mnist/{model}/samples/figure.json",
         samples_pictures=directory("results/mnist/{model}/samples/figure"),
@@ -208,7 +196,7 @@ rule mnist_curves:
         losses=expand("results/mnist/{model}/losses.csv", model=MNIST["models"]),
         scores=expand("results/mnist/{model}/scores.csv", model=MNIST["models"]),
         classifier="results/mnist/classifier/scores.json",
-        code=reporting("job", "figure", "animation"),
+        code=modules("mnist_curves"),
     output:
         figure="results/mnist/curves/figure.json",
         pictures=directory("results/mnist/curves/figure"),
@@ -228,7 +216,7 @@ rule mnist_schedules:
     """The forward process on digits, and how much signal each schedule leaves at its end."""
     input:
         data=MNIST_FILES,
-        code=library("mnist", "schedule", "sampling") + reporting("job", "figure", "animation"),
+        code=modules("mnist_schedules"),
     output:
         figure="results/mnist/schedules/figure.json",
         pictures=directory("results/mnist/schedules/figure"),

@@ -7,10 +7,8 @@ Needs the cascade's text encoder; makes results/<cascade>/prompt_embeds/.
 rule encode_prompts:
     """All prompts in one job, which loads the text encoder once."""
     input:
-        fetched=ancient(fetched("text_encoder")),
-        code=library("cascade", "prompts", "sampling", "schedule", "checkpoints")
-        + weights("folders", "memory", "stored")
-        + reporting("job"),
+        fetched=ancient(PARTS.fetched("text_encoder")),
+        code=modules("encode_prompts"),
     output:
         still_to_make(PROMPTS),
     log:
@@ -21,13 +19,13 @@ rule encode_prompts:
         "../envs/environment.yaml"
     threads: 1
     resources:
-        gpu=needs("text_encoder", "gpu"),
-        mem_mb=needs("text_encoder", "mem_mb"),
-        runtime=needs("text_encoder", "runtime"),
+        gpu=PARTS.needs("text_encoder", "gpu"),
+        mem_mb=PARTS.needs("text_encoder", "mem_mb"),
+        runtime=PARTS.needs("text_encoder", "runtime"),
     params:
         prompts=prompts_to_encode,
-        text_encoder=model_of("text_encoder"),
-        folder=model_folder("text_encoder"),
+        text_encoder=PARTS.model("text_encoder"),
+        folder=PARTS.folder("text_encoder"),
         device=device,
     script:
         "../scripts/encode_prompts.py"

@@ -8,7 +8,7 @@ rule model_sizes:
     """Parameters and FLOPs of every network, and of the largest DeepFloyd IF: the same loop, orders of magnitude apart."""
     input:
         unets=stage_configs(),
-        code=library("sizes", "unet", "schedule") + reporting("job"),
+        code=modules("model_sizes"),
     output:
         "results/model_sizes.json",
     log:
@@ -23,7 +23,7 @@ rule model_sizes:
         schedule=lookup("mnist/schedule", within=config),
         mnist_steps=lookup("mnist/sampling/num_steps", within=config),
         stages=stage_steps(),
-        runs_deepfloyd=runs_deepfloyd(),
+        runs_deepfloyd=CASCADE is not None and PARTS.of_deepfloyd(),
     script:
         "../scripts/model_sizes.py"
 
@@ -31,11 +31,11 @@ rule model_sizes:
 rule report:
     """results/report.html: a pure function of the figures, the configuration and the versions."""
     input:
-        figures=report_figures(),
-        pictures=[path.removesuffix(".json") for path in report_figures()],
+        figures=figures_shown(),
+        pictures=[path.removesuffix(".json") for path in figures_shown()],
         sizes="results/model_sizes.json",
         page=report_resources(),
-        code=reporting("job", "figure", "animation", "page", "charts", "rulers", "numerals", "provenance"),
+        code=modules("report"),
     output:
         report("results/report.html", caption="../resources/report/captions/report.rst", category="The report"),
     log:

@@ -1,6 +1,6 @@
 """Time our sampling loop against the bare network, against diffusers' pipelines, and against a call for each view."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
@@ -10,13 +10,14 @@ import pandas as pd
 import torch
 from diffusers import IFPipeline, IFSuperResolutionPipeline
 
-from benchmarking.pipelines import draw_with
-from benchmarking.rates import in_turn, pin_to_one_core
-from diffusion.cascade import load_stage, load_text_encoder
-from diffusion.digits import generate
-from diffusion.experiments import Sampler, make_samples, run
-from diffusion.schedule import NoiseSchedule
-from diffusion.unet import SmallUNet
+from fun.benchmarking.pipelines import draw_with
+from fun.benchmarking.rates import in_turn, pin_to_one_core
+from fun.diffusion.cascade import load_stage
+from fun.diffusion.digits import generate
+from fun.diffusion.experiments import Sampler, make_samples, run
+from fun.diffusion.schedule import NoiseSchedule
+from fun.diffusion.text_encoder import load_text_encoder
+from fun.networks.mnist_unets import SmallUNet
 
 torch.set_num_threads(1)
 pin_to_one_core()
@@ -29,7 +30,7 @@ rows = []
 
 
 def record(what, against, seconds):
-    """A row for each round: how many times longer the other took."""
+    """Add a row for each round: our seconds and the other's."""
     ours, other = seconds
     rows.extend(
         {"what": what, "against": against, "seconds": a, "other_seconds": b}
@@ -122,7 +123,7 @@ cond = {n: torch.stack([embeds[""]] * n + [embeds[PROMPT]] * n) for n in (1, len
 
 
 def view_by_view(number_of_views, seeds):
-    """What the network costs when each view is a call of its own; the rest of a step is left out, in its favour."""
+    """The cost of the network when each view is a call of its own; the rest of a step is left out, in its favour."""
     x = torch.randn(2 * seeds, 3, 16, 16)
     for _ in range(STEPS * number_of_views):
         stage.network(x, 500, cond[seeds])

@@ -1,6 +1,6 @@
-"""What was measured, as one table with the goals beside it, and a chart of quality over seconds."""
+"""Put what was measured into one table, with the goals beside it, and draw a chart of quality over seconds."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarking.table import Table, seconds_to, shares
-from reporting.charts import chart_svg
+from fun.benchmarking.table import Table, seconds_to, shares
+from fun.reporting.charts import chart_svg
 
 rates, scores, sampling, plans, jobs = (pd.read_csv(path) for path in snakemake.input[:5])
 params = dict(snakemake.params.items())
@@ -24,7 +24,9 @@ alone = by_slice.pop("ours, convolutions alone")
 peers = [name for name in by_slice if not name.startswith("ours")]
 table.add("training", "images/s, small U-Net", ours)
 table.add("training", "share of the core's convolution rate", 100 * ours / alone, "%", at_least=70)
-table.add("training", "images/s with training/bfloat16, times as many", (by_slice["ours, bfloat16"] / ours).dropna())
+table.add(
+    "training", "images/s with training/bfloat16, times those without", (by_slice["ours, bfloat16"] / ours).dropna()
+)
 for name in peers:
     goal = {"at_least": 12} if "assignment" in name else {}
     table.add("training", f"images/s, times those of {name}", ours / by_slice[name], **goal)
@@ -45,10 +47,10 @@ for name in peers:
     table.add(
         "training", f"class accuracy of {name} after {seconds} s (n = {few})", [100 * theirs["class_accuracy"]], "%"
     )
-    table.add("training", f"Fréchet distance of {name} then (n = {few})", [theirs["frechet_distance"]])
+    table.add("training", f"Fréchet distance of {name} at that time (n = {few})", [theirs["frechet_distance"]])
     there = quick.apply(lambda runs, d=theirs["frechet_distance"]: seconds_to(runs, "frechet_distance", d))
     goal = {"at_least": 30} if "assignment" in name else {}
-    table.add("training", f"seconds to that distance, times ours of {name}", theirs["seconds"] / there, **goal)
+    table.add("training", f"seconds to that distance, times ours: {name}", theirs["seconds"] / there, **goal)
 
 # --- sampling ---
 
@@ -74,7 +76,7 @@ table.add("workflow", "default run outside useful work", [100 * outside / total]
 for (n, runs), limit in zip(plans.groupby("experiments"), (5, 10, 60), strict=False):
     table.add("workflow", f"snakemake -n with {n:,} experiments", runs["seconds"], "s", at_most=limit)
 table.add("workflow", "loads of the text encoder in a run", [jobs.loc["encode_prompts", "planned"]], at_most=1)
-long = jobs[jobs["seconds"] > 1]  # of a shorter job's memory Snakemake sees only the beginning
+long = jobs[jobs["seconds"] > 1]  # Snakemake sees a shorter job's memory only at its start
 for rule, memory in long["peak_mb"].items():
     table.add("workflow", f"{rule}: peak memory", [memory], "MB")
 

@@ -1,6 +1,6 @@
 """Train all contenders on MNIST in turn, a slice of seconds each, and judge what they draw."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
@@ -11,19 +11,19 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from benchmarking.contenders import PEERS, Ours
-from benchmarking.rates import convolution_seconds, pin_to_one_core
-from diffusion.checkpoints import load_tensors
-from diffusion.digits import generate
-from diffusion.mnist import load_mnist, proportional_labels
-from diffusion.scores import DigitClassifier, FrechetDistance, read_digits
+from fun.benchmarking.contenders import PEERS, Ours
+from fun.benchmarking.rates import convolution_seconds, pin_to_one_core
+from fun.data.mnist import load_mnist, proportional_labels
+from fun.data.tensors import load_tensors
+from fun.diffusion.digits import generate
+from fun.judging.scores import DigitClassifier, FrechetDistance, read_digits
 
 params = dict(snakemake.params.items())
-seed = params["seeds"][0]  # of the others, too
+seed = params["seeds"][0]  # also for the others
 training, images_per_epoch = snakemake.params.training, snakemake.params.images_per_epoch
-# Everybody is judged by the same sampler. With 12 steps in place of 25 class accuracy is the same (n = 500), in half the time.
+# All are judged with the same sampler. 12 steps give the same class accuracy as 25 (n = 500), in half the time.
 SAMPLER = {"sampler": "ddim", "spacing": "trailing", "num_steps": 12, "guidance_scale": 2.0}
-# The shares of all seconds after which a network is kept: densely at first, where quality rises fast.
+# The shares of the total seconds after which a network is kept: closer together at first, when quality rises fast.
 MARKS = (*(i / 100 for i in (1, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 13)), *(i / 15 for i in (3, 4, 5, 6, 7, 8, 9, 10, 12, 15)))
 TARGETS = (0.90, 0.99)
 images, labels = load_mnist(Path(snakemake.input.data[0]).parent, "train")
@@ -31,7 +31,7 @@ classifier = DigitClassifier().eval()
 classifier.load_state_dict(load_tensors(snakemake.input.classifier)[0])
 distance = FrechetDistance(load_tensors(snakemake.input.reference)[0])
 
-# One thread, one process: each contender trains for a slice of time, then waits until all others did.
+# One thread, one process: each contender trains for a slice of time, then waits for all others.
 torch.set_num_threads(1)
 cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
 pin_to_one_core()
@@ -41,10 +41,10 @@ contenders |= {name: PEERS[name](images, labels, seed) for name in params["peers
 steps = {name: contender.steps() for name, contender in contenders.items()}
 seconds, seen = dict.fromkeys(contenders, 0.0), dict.fromkeys(contenders, 0)
 marks = {name: [mark * params["seconds"] for mark in MARKS] for name in contenders if name.startswith("ours, seed")}
-networks, slices = [], []  # to be judged: (name, seconds, images, network); what each slice did
+networks, slices = [], []  # to be judged: (name, seconds, images, network); the rate of each slice
 for number in progress(range(round(params["seconds"] / params["slice"])), "slices of training"):
     for name in contenders:
-        if name == "ours, bfloat16" and number >= 3:  # its rate alone is of interest
+        if name == "ours, bfloat16" and number >= 3:  # only its rate is of interest
             continue
         end, before, images_before = (number + 1) * params["slice"], seconds[name], seen[name]
         while seconds[name] < end:
@@ -66,7 +66,7 @@ for number in progress(range(round(params["seconds"] / params["slice"])), "slice
 networks += [(name, seconds[name], seen[name], contenders[name].network()) for name in params["peers"]]
 pd.DataFrame(slices).to_csv(snakemake.output.rates, index=False)
 
-# Judging is not timed: on all cores.
+# Judging is not timed, so it runs on all cores.
 if cores is not None:
     os.sched_setaffinity(0, cores)
 torch.set_num_threads(snakemake.threads)
@@ -75,7 +75,8 @@ torch.set_num_threads(snakemake.threads)
 def judge(network, n):
     """Class accuracy and Fréchet distance of n digits, in MNIST's proportions."""
     wanted, drawn = proportional_labels(labels, n), []
-    # 50 at a time: the assignment's U-Net, whose activations are large, takes two thirds of the time that 250 take.
+    # 50 at a time: the assignment's U-Net, whose activations are large, then takes two thirds of the time that it takes
+    # for 250 at a time.
     for chunk, numbers in zip(wanted.split(50), torch.arange(n).split(50), strict=True):
         *_, last = generate(network, chunk, (1000 + numbers).tolist(), **SAMPLER)
         drawn.append(last.x_t)
@@ -83,7 +84,7 @@ def judge(network, n):
     return {"n": n, "class_accuracy": float((read == wanted).float().mean()), "frechet_distance": distance(features)}
 
 
-scores, finished = [], set()  # finished: who has reached all targets
+scores, finished = [], set()  # finished: those that have reached all targets
 for name, at, count, network in progress(networks, "networks judged"):
     if name in finished and at < params["seconds"]:
         continue

@@ -1,6 +1,6 @@
-"""Time what the workflow costs beside the work: planning, start-up, a few jobs of the default run, their memory."""
+"""Time what the workflow costs besides the work: planning, start-up, a few jobs of the default run, their memory."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
@@ -25,7 +25,7 @@ plans = []
 
 
 def workflow(folder, *arguments, **overlay):
-    """Run Snakemake in `folder` with the project's configuration, changed by `overlay`: its output, and seconds."""
+    """Run Snakemake in `folder` with the project's configuration, changed by `overlay`: (output, seconds)."""
     changes = Path(folder) / "overlay.yaml"
     changes.write_text(yaml.safe_dump(overlay))
     command = [sys.executable, "-m", "snakemake", "--snakefile", project / "Snakefile", "--directory", folder]
@@ -38,7 +38,7 @@ def workflow(folder, *arguments, **overlay):
 
 
 def planned(output):
-    """{rule: number of jobs} of a dry run."""
+    """{rule: number of jobs}, from the output of a dry run."""
     table = output.split("Job stats:")[1].split("\n\n")[0]
     return {
         rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE) if rule not in ("total", "all")
@@ -46,7 +46,7 @@ def planned(output):
 
 
 def seconds_to_import(script):
-    """How long a new Python takes for a script's imports."""
+    """Seconds that a new Python process takes for a script's imports."""
     tree = ast.parse((project / "scripts" / f"{script}.py").read_text())
     imports = "\n".join(ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom))
     start = time.perf_counter()
@@ -54,12 +54,12 @@ def seconds_to_import(script):
     return time.perf_counter() - start
 
 
-# --- planning, with ever more experiments ---
+# --- planning, with more and more experiments ---
 
 with TemporaryDirectory() as folder:
     for n in progress(params["plans"], "plans"):
         many = dict(zip((f"experiment_{i}" for i in range(n)), islice(cycle(experiments.values()), n), strict=True))
-        (Path(folder) / "many.yaml").write_text(json.dumps(many))  # which is YAML, too
+        (Path(folder) / "many.yaml").write_text(json.dumps(many))  # which is also YAML
         for _ in range(params["plan_repeats"]):
             _, seconds = workflow(folder, "-n", "all", experiments=f"{folder}/many.yaml")
             plans.append({"experiments": n, "seconds": seconds})
@@ -69,7 +69,7 @@ with TemporaryDirectory() as folder:
 
 
 def first_of(rule, folder):
-    """How long each job of a rule took to get to its first step: as its log says, else its imports alone."""
+    """Seconds that each job of a rule took to get to its first step, from its log; without one, those of its imports."""
     logs = [*(folder / "results/logs").glob(f"{rule}/*.log"), *(folder / "results/logs").glob(f"{rule}.log")]
     said = [float(n) for log in logs for n in re.findall(r"the first after ([\d.]+) s", log.read_text())[:1]]
     return said or [seconds_to_import(rule) for _ in range(params["plan_repeats"])]
@@ -78,7 +78,7 @@ def first_of(rule, folder):
 jobs = []
 with TemporaryDirectory() as folder:
     results = Path(folder) / "results"
-    for file in [*snakemake.input.data, *snakemake.input.classifier]:  # there already, as in a run that goes on
+    for file in [*snakemake.input.data, *snakemake.input.classifier]:  # already there, as in a resumed run
         copy = Path(folder) / file
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)

@@ -1,6 +1,6 @@
-"""Score an experiment's pictures with CLIP: does each show what it was asked to?"""
+"""Score an experiment's pictures with CLIP: does each show what was asked for?"""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
-from diffusion.cascade import pick_device
-from diffusion.checkpoints import load_tensors
-from diffusion.clip import load_clip
-from diffusion.clip_readings import judge_stage
-from weights.folders import find_model
+from fun.data.tensors import load_tensors
+from fun.judging.clip import load_clip
+from fun.judging.clip_readings import judge_by_clip
+from fun.weights.folders import find_model
+from fun.weights.memory import pick_device
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params
@@ -22,6 +22,6 @@ clip = load_clip(find_model(params.folder, "clip_judge", snakemake.input.fetched
 scores = {}
 for stage in params.stages:
     tensors, made = load_tensors(snakemake.input[stage])
-    scores[stage] = judge_stage(clip, params.experiment, tensors["x_0"], made["samples"], made["grid"])
+    scores[stage] = judge_by_clip(clip, params.experiment, tensors["x_0"], made["samples"], made["grid"])
     print(stage, *scores[stage]["metrics"], sep="\n")
 Path(snakemake.output[0]).write_text(json.dumps(scores, indent=1) + "\n")

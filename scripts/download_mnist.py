@@ -1,12 +1,12 @@
-"""Put MNIST's files, checked, into results/mnist/data."""
+"""Get MNIST's files, check them and put them into results/mnist/data."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
 from pathlib import Path
 
-from diffusion.mnist_sources import fetch_mnist
+from fun.data.mnist_sources import fetch_mnist
 
 source = fetch_mnist(snakemake.params.sources, snakemake.params.data, Path(snakemake.output[0]).parent)
 print(f"MNIST from {source}, SHA-256 as expected")

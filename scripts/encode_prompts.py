@@ -1,15 +1,15 @@
 """Encode every prompt of the configuration, with the text encoder loaded once."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
 import torch
 
-from diffusion.cascade import load_text_encoder, pick_device
-from diffusion.checkpoints import save_tensors
-from weights.folders import find_model
-from weights.memory import check_fits
+from fun.data.tensors import save_tensors
+from fun.diffusion.text_encoder import load_text_encoder
+from fun.weights.folders import find_model
+from fun.weights.memory import check_fits, pick_device
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params

@@ -1,6 +1,6 @@
-"""The trained miniature as a folder that diffusers opens."""
+"""Write the trained miniature as a folder that diffusers can open."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
@@ -8,9 +8,9 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from diffusion.checkpoints import load_tensors
-from diffusion.miniature_networks import write_stage_1, write_stage_2
-from diffusion.training import average_weights
+from fun.data.tensors import load_tensors
+from fun.miniature.networks import write_stage_1, write_stage_2
+from fun.training.trainer import average_weights
 
 folder = Path(snakemake.output[0])
 write_stage_1(folder / "stage_1", snakemake.input.text, average_weights(load_tensors(snakemake.input.stage_1)[0]))

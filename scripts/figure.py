@@ -1,16 +1,16 @@
-"""Show what an experiment's stages made."""
+"""Make an experiment's figure from what its stages made."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
 import json
 from pathlib import Path
 
-from diffusion.checkpoints import load_arrays
-from diffusion.figures import FIGURES, STAGES, Stage
-from diffusion.safety import black_out, mark
-from reporting.figure import write_figure
+from fun.data.tensors import load_arrays
+from fun.reporting.experiment_figures import FIGURES, STAGES, Drawn
+from fun.reporting.figure import write_figure
+from fun.weights.safety import black_out, mark
 
 cascade, name = snakemake.wildcards.cascade, snakemake.wildcards.experiment
 experiment = snakemake.params.experiment
@@ -26,7 +26,7 @@ for stage, numeral in STAGES.items():
         flagged = safety.get(stage)
         arrays = arrays if flagged is None else black_out(arrays, made["samples"], flagged)
         arrays = mark(arrays, safety["watermark"]) if "watermark" in safety else arrays
-        stages[stage] = Stage(numeral, arrays, made["samples"], model, made["sampling"], scores.get(stage), flagged)
+        stages[stage] = Drawn(numeral, arrays, made["samples"], model, made["sampling"], scores.get(stage), flagged)
         if flagged is not None:
             counts = {"value": int(flagged.sum()), "n": len(flagged)}
             metrics.append({"name": f"{numeral}: blacked out by the safety checker"} | counts)
@@ -41,7 +41,7 @@ write_figure(
     id=f"{cascade}_{name}",
     title=experiment.get("title", name.replace("_", " ").capitalize()),
     caption=experiment["caption"],
-    task=experiment["task"],
+    section=snakemake.params.section,
     blocks=blocks,
     metrics=metrics + measured,
     provenance={"cascade": cascade, "command": f"snakemake --cores 1 {snakemake.output.figure}"}

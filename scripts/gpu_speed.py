@@ -1,13 +1,13 @@
 """Time DeepFloyd IF's networks at full size, with random weights, on this machine's GPU."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
 import pandas as pd
 import torch
 
-from benchmarking.full_size import NETWORKS, measure
+from fun.benchmarking.full_size import NETWORKS, measure
 
 if not torch.cuda.is_available():
     raise ValueError("this machine has no GPU that torch can use: IF at full size is measured on a GPU only")

@@ -1,6 +1,6 @@
-"""Read an experiment's pictures: does each show what it was asked to?"""
+"""Read an experiment's pictures: does each show what was asked for?"""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from diffusion.checkpoints import load_tensors
-from diffusion.judge import Judge
-from diffusion.readings import judge_stage
+from fun.data.tensors import load_tensors
+from fun.miniature.judge import Judge
+from fun.miniature.readings import judge_digits
 
 torch.set_num_threads(snakemake.threads)
 judge = Judge()
@@ -21,6 +21,6 @@ judge.eval()
 scores = {}
 for stage in snakemake.params.stages:
     tensors, made = load_tensors(snakemake.input[stage])
-    scores[stage] = judge_stage(judge, snakemake.params.experiment, tensors, made["samples"], made["grid"])
+    scores[stage] = judge_digits(judge, snakemake.params.experiment, tensors, made["samples"], made["grid"])
     print(stage, *scores[stage]["metrics"], sep="\n")
 Path(snakemake.output[0]).write_text(json.dumps(scores, indent=1) + "\n")

@@ -1,6 +1,6 @@
 """Measure a miniature cascade: does it draw what its prompts ask for?"""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
@@ -9,12 +9,13 @@ from pathlib import Path
 
 import torch
 
-from diffusion.cascade import load_stage, load_text_encoder
-from diffusion.checkpoints import load_tensors
-from diffusion.judge import Judge, judge_accuracy
-from diffusion.miniature import PROMPTS, centred_digits
-from diffusion.miniature_quality import ANAGRAMS, anagram_accuracy, enlargement, prompt_accuracy
-from diffusion.mnist import load_mnist, to_uint8
+from fun.data.mnist import load_mnist, to_uint8
+from fun.data.tensors import load_tensors
+from fun.diffusion.cascade import load_stage
+from fun.diffusion.text_encoder import load_text_encoder
+from fun.miniature.judge import Judge, judge_accuracy
+from fun.miniature.pictures import PROMPTS, centred_digits
+from fun.miniature.quality import ANAGRAMS, anagram_accuracy, enlargement, prompt_accuracy
 
 torch.set_num_threads(snakemake.threads)
 folder, quality = Path(snakemake.input.cascade), snakemake.params.quality

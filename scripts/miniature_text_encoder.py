@@ -1,6 +1,6 @@
-"""The miniature's tokenizer, its text encoder, and the embeddings of all prompts that the stages are trained on."""
+"""Make the miniature's tokenizer, its text encoder, and the embeddings of all prompts that the stages are trained on."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from transformers import T5Tokenizer
 
-from diffusion.checkpoints import save_tensors
-from diffusion.miniature_networks import make_text_encoder, write_tokenizer
-from diffusion.miniature_training import embed, tokenise, train_text_encoder
+from fun.data.tensors import save_tensors
+from fun.miniature.networks import make_text_encoder, write_tokenizer
+from fun.miniature.training import embed, tokenise, train_text_encoder
 
 torch.set_num_threads(snakemake.threads)
 folder, steps, seed = Path(snakemake.output.folder), snakemake.params.steps, snakemake.params.seed

@@ -1,25 +1,22 @@
-"""Count parameters and FLOPs of the networks of this project, and of the largest DeepFloyd IF beside them."""
+"""Count parameters and FLOPs of this project's networks, and of the largest DeepFloyd IF for comparison."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
 import json
 from pathlib import Path
 
-from diffusion.schedule import SCHEDULES
-from diffusion.sizes import IF_I_XL, mnist_size, unet_size
-from diffusion.unet import NETWORKS
+from fun.benchmarking.sizes import IF_I_XL, mnist_size, unet_size
+from fun.diffusion.schedule import make_schedule
 
 params = snakemake.params
-schedule = SCHEDULES[params.schedule["name"]](params.schedule["num_train_timesteps"])
+schedule = make_schedule(**params.schedule)
 
 rows = []
-# A network that is told the class and one that is not differ by a few hundred parameters: one row for both.
+# A network with class conditioning and one without differ by a few hundred parameters: one row for both.
 for network, model in {model["network"]: model for model in params.models.values()}.items():
-    options = {key: value for key, value in model.items() if key != "network"}
-    size = mnist_size(NETWORKS[network], schedule, **options)
-    rows.append(("MNIST digits", f"{network} U-Net", *size, params.mnist_steps, 28, ""))
+    rows.append(("MNIST digits", f"{network} U-Net", *mnist_size(model, schedule), params.mnist_steps, 28, ""))
 
 for path, (name, steps) in zip(snakemake.input.unets, params.stages, strict=True):
     config = json.loads(Path(path).read_text())

@@ -1,6 +1,6 @@
 """Join the losses and the scores of a model's epochs into two tables."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 

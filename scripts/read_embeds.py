@@ -1,14 +1,14 @@
-"""Take the prompts' embeddings from where they were made, checked."""
+"""Read the prompts' embeddings from the user's file or folder, and check them."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
 import json
 
-from diffusion.checkpoints import save_tensors
-from diffusion.embeds import check_embeds, embedding_width, read_embeds
-from weights.folders import find_model
+from fun.data.embeds import check_embeds, embedding_width, read_embeds
+from fun.data.tensors import save_tensors
+from fun.weights.folders import find_model
 
 params = snakemake.params
 embeds = read_embeds(params.path)

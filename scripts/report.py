@@ -1,14 +1,14 @@
 """Make one page of all figures."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
 from importlib.metadata import version
 from pathlib import Path
 
-from reporting.figure import read_figure
-from reporting.page import read_comparison, render_page
+from fun.reporting.figure import read_figure
+from fun.reporting.page import read_comparison, render_page
 
 figures = [read_figure(path) for path in snakemake.input.figures]
 versions = {name: version(name) for name in snakemake.params.packages}

@@ -1,15 +1,15 @@
-"""What DeepFloyd IF's safety checker says of an experiment's pictures, and the watermark they are to bear."""
+"""Run DeepFloyd IF's safety checker on an experiment's pictures, and load the watermark that they will carry."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
 import torch
 
-from diffusion.cascade import pick_device
-from diffusion.checkpoints import load_tensors, save_tensors
-from diffusion.safety_checker import load_checker, load_watermark
-from weights.folders import find_model
+from fun.data.tensors import load_tensors, save_tensors
+from fun.weights.folders import find_model
+from fun.weights.memory import pick_device
+from fun.weights.safety_checker import load_checker, load_watermark
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params

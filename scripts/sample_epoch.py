@@ -1,6 +1,6 @@
-"""Draw digits from a checkpoint: a grid, the way from noise to digit, denoised test digits, and many to be scored."""
+"""Draw digits from a checkpoint: a grid, the steps from noise to digit, denoised test digits, and many to be scored."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
@@ -10,32 +10,28 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from diffusion.checkpoints import load_tensors, save_tensors
-from diffusion.digits import generate
-from diffusion.mnist import load_mnist, pick, proportional_labels, to_uint8
-from diffusion.sampling import randn
-from diffusion.schedule import SCHEDULES
-from diffusion.training import average_weights
-from diffusion.unet import NETWORKS, NO_CLASS
+from fun.data.mnist import load_mnist, pick, proportional_labels, to_uint8
+from fun.data.tensors import load_tensors, save_tensors
+from fun.diffusion.digits import generate
+from fun.diffusion.sampling import randn
+from fun.diffusion.schedule import make_schedule
+from fun.networks.mnist_unets import NO_CLASS, make_network
+from fun.training.trainer import average_weights
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params
-network_options = dict(params.model)
-network_name = network_options.pop("network")
-network = NETWORKS[network_name](
-    SCHEDULES[params.schedule["name"]](params.schedule["num_train_timesteps"]), **network_options
-)
+network = make_network(params.model, make_schedule(**params.schedule))
 state, trained_with = load_tensors(snakemake.input.checkpoint)
 network.load_state_dict(average_weights(state))
 network.eval()
-conditioned = network_options["class_conditioned"]
+conditioned = params.model["class_conditioned"]
 sampler = {key: params[key] for key in ("sampler", "spacing", "num_steps", "guidance_below")}
 scale = params.guidance_scale if conditioned else 1.0
 folder = Path(snakemake.input.data[0]).parent
 
 
 def known(labels):
-    """The labels as far as the network may know them."""
+    """The labels, or NO_CLASS if the network is not told them."""
     return labels if conditioned else torch.full_like(labels, NO_CLASS)
 
 
@@ -50,7 +46,7 @@ grid = to_uint8(states[-1].x_t)
 framed = F.pad(grid, [1] * 4, value=255).view(4, 10, 30, 30).transpose(1, 2).reshape(120, 300)
 Image.fromarray(F.pad(framed, [1] * 4, value=255).numpy()).save(snakemake.output.grid)
 
-# The grid's first row on its way: x_t and the estimate of x_0.
+# The grid's first row, step by step: x_t and the estimate of x_0.
 showcase = {
     "grid": grid,
     "timesteps": torch.tensor([s.t for s in states]),
@@ -58,7 +54,7 @@ showcase = {
     "x_0": torch.stack([to_uint8(s.x_0[:10]) for s in states]),
 }
 
-# The panel of Part A in small: test digits, noised, denoised in one step and in many.
+# Part A's denoising in small: test digits, noised, then denoised in one step and in many.
 test_images, test_labels = load_mnist(folder, "t10k")
 chosen = pick(test_labels, torch.arange(10).repeat(10))
 clean, labels = test_images[chosen], test_labels[chosen]
@@ -75,7 +71,7 @@ for t in noised_at:
         f"iterative_{t}": to_uint8(run[-1].x_t),
     }
 
-# Many, to be scored: labels in MNIST's proportions.
+# Many digits to be scored, with labels in MNIST's proportions.
 wanted = proportional_labels(load_mnist(folder, "train")[1], params.num_images)
 images = []
 chunks = list(zip(wanted.split(250), torch.arange(len(wanted)).split(250), strict=True))

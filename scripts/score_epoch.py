@@ -1,6 +1,6 @@
-"""Score the digits of a checkpoint, as the classifier sees them."""
+"""Score the digits of a checkpoint with the classifier."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from diffusion.checkpoints import load_tensors
-from diffusion.mnist import load_mnist, pick, proportional_labels, to_float
-from diffusion.scores import DigitClassifier, FrechetDistance, rate, read_digits
-from diffusion.similarity import psnr
+from fun.data.mnist import load_mnist, pick, proportional_labels, to_float
+from fun.data.tensors import load_tensors
+from fun.diffusion.similarity import psnr
+from fun.judging.scores import DigitClassifier, FrechetDistance, rate, read_digits
 
 torch.set_num_threads(snakemake.threads)
 classifier = DigitClassifier().eval()
@@ -23,8 +23,8 @@ images, labels = to_float(samples["images"]), samples["labels"]
 n = len(images)
 seen, features = read_digits(classifier, images)
 
-# The floor: as many real test digits, in the same proportions, at the same distance; the mean of five draws. The test
-# set is shuffled first, because its first half is the tidier one.
+# The floor: the same distance for as many real test digits, in the same proportions; the mean of five draws. The test
+# set is shuffled first, because its first half is tidier.
 folder = Path(snakemake.input.data[0]).parent
 test_images, test_labels = load_mnist(folder, "t10k")
 _, test_features = read_digits(classifier, test_images)

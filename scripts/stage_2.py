@@ -1,16 +1,16 @@
 """Stage II of an experiment: the chosen samples of stage I, or the user's own picture, enlarged."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
 import torch
 
-from diffusion.cascade import load_stage, pick_device, sample_size
-from diffusion.checkpoints import load_tensors, save_tensors
-from diffusion.experiments import Sampler, make_samples, run
-from weights.folders import find_model, revision_of
-from weights.memory import check_fits
+from fun.data.tensors import load_tensors, save_tensors
+from fun.diffusion.cascade import load_stage, sample_size
+from fun.diffusion.experiments import Sampler, make_samples, run
+from fun.weights.folders import find_model, revision_of
+from fun.weights.memory import check_fits, pick_device
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params

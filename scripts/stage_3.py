@@ -1,15 +1,15 @@
-"""Stage III of an experiment: the chosen samples of stage II, enlarged by a diffusers pipeline as it is."""
+"""Stage III of an experiment: the chosen samples of stage II, enlarged by an unchanged diffusers pipeline."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
 import torch
 
-from diffusion.cascade import pick_device
-from diffusion.checkpoints import load_tensors, save_tensors
-from diffusion.upscaler import load_upscaler, shown_prompt, upscale
-from weights.folders import find_model, revision_of
+from fun.data.tensors import load_tensors, save_tensors
+from fun.weights.folders import find_model, revision_of
+from fun.weights.memory import pick_device
+from fun.weights.upscaler import load_upscaler, shown_prompt, upscale
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params

@@ -1,6 +1,6 @@
-"""Train the classifier that judges digits, and sum up its features of the real ones."""
+"""Train the classifier that judges digits, and summarise its features of the real ones."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from diffusion.checkpoints import save_tensors
-from diffusion.mnist import load_mnist
-from diffusion.scores import DigitClassifier, FrechetDistance, rate, read_digits, train_classifier
+from fun.data.mnist import load_mnist
+from fun.data.tensors import save_tensors
+from fun.judging.scores import DigitClassifier, FrechetDistance, rate, read_digits, train_classifier
 
 torch.set_num_threads(snakemake.threads)
 epochs, seed = snakemake.params.epochs, snakemake.params.seed

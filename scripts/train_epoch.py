@@ -1,6 +1,6 @@
-"""Train one epoch, from where the last one ended."""
+"""Train one epoch, starting where the last one ended."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
@@ -10,23 +10,19 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from diffusion.checkpoints import load_tensors, save_tensors
-from diffusion.mnist import load_mnist
-from diffusion.schedule import SCHEDULES
-from diffusion.training import Trainer, epoch_indices
-from diffusion.unet import NETWORKS
+from fun.data.mnist import load_mnist
+from fun.data.tensors import load_tensors, save_tensors
+from fun.diffusion.schedule import make_schedule
+from fun.networks.mnist_unets import make_network
+from fun.training.trainer import Trainer, epoch_indices
 
 torch.set_num_threads(snakemake.threads)
 epoch, params = int(snakemake.wildcards.epoch), snakemake.params
 training = dict(params.training)
 batch_size = training.pop("batch_size")
-network_options = dict(params.model)
-network_name = network_options.pop("network")
 
 torch.manual_seed(params.seed)
-network = NETWORKS[network_name](
-    SCHEDULES[params.schedule["name"]](params.schedule["num_train_timesteps"]), **network_options
-)
+network = make_network(params.model, make_schedule(**params.schedule))
 trainer = Trainer(network, params.seed, **training)
 if snakemake.input.previous:
     trainer.load_state_dict(load_tensors(snakemake.input.previous)[0])
@@ -36,7 +32,7 @@ chosen = epoch_indices(params.seed, epoch, params.images_per_epoch, len(images))
 steps = math.ceil(len(chosen) / batch_size)
 losses = list(progress(trainer.train_epoch(images[chosen], labels[chosen], batch_size), f"epoch {epoch}", steps))
 
-# One row for each tenth of the epoch: single steps are too noisy to be drawn.
+# One row for each tenth of the epoch: single steps are too noisy to plot.
 table = pd.DataFrame({"images": range(batch_size, (steps + 1) * batch_size, batch_size), "loss": losses})
 table["images"] = table["images"].clip(upper=len(chosen)) + (epoch - 1) * len(chosen)
 rows = table.groupby(table.index * 10 // steps).agg({"images": "last", "loss": "mean"})

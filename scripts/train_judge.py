@@ -1,6 +1,6 @@
-"""Train the judge of the miniature's pictures, and see how often it is right about real ones."""
+"""Train the judge of the miniature's pictures, and measure how often it is right about real digits."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from diffusion.checkpoints import save_tensors
-from diffusion.judge import Judge, judge_accuracy, train_judge
-from diffusion.miniature import centred_digits
-from diffusion.mnist import load_mnist, to_uint8
+from fun.data.mnist import load_mnist, to_uint8
+from fun.data.tensors import save_tensors
+from fun.miniature.judge import Judge, judge_accuracy, train_judge
+from fun.miniature.pictures import centred_digits
 
 torch.set_num_threads(snakemake.threads)
 steps, seed = snakemake.params.steps, snakemake.params.seed

@@ -1,6 +1,6 @@
-"""Train one epoch of a stage of the miniature, from where the last one ended."""
+"""Train one epoch of a stage of the miniature, starting where the last one ended."""
 
-from reporting.job import log_to
+from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from diffusion.checkpoints import load_tensors, save_tensors
-from diffusion.miniature import centred_digits, draw_batch
-from diffusion.miniature_networks import make_unet
-from diffusion.miniature_training import CascadeTrainer, stage_1_pictures
-from diffusion.mnist import load_mnist, to_uint8
+from fun.data.mnist import load_mnist, to_uint8
+from fun.data.tensors import load_tensors, save_tensors
+from fun.miniature.networks import make_unet
+from fun.miniature.pictures import centred_digits, draw_batch
+from fun.miniature.training import CascadeTrainer, stage_1_pictures
 
 torch.set_num_threads(snakemake.threads)
 stage, epoch, params = int(snakemake.wildcards.stage), int(snakemake.wildcards.epoch), snakemake.params
@@ -36,7 +36,7 @@ steps = math.ceil(len(pictures) / batch_size)
 losses = trainer.train_epoch(pictures.to(device), batch.prompt.to(device), batch_size)
 losses = pd.Series(list(progress(losses, f"epoch {epoch}", steps)), name="loss")
 
-# One row for each tenth of the epoch: single steps are too noisy to be drawn.
+# One row for each tenth of the epoch: single steps are too noisy to plot.
 rows = losses.groupby(losses.index * 10 // steps).mean().to_frame()
 rows.insert(0, "epoch", epoch)
 rows.to_csv(snakemake.output.losses, index=False)

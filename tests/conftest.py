@@ -9,8 +9,8 @@ import yaml
 from filelock import FileLock
 from PIL import Image
 
-from diffusion.mnist import FILES
-from diffusion.mnist_sources import fetch_mnist
+from fun.data.mnist import FILES
+from fun.data.mnist_sources import fetch_mnist
 from project import SMALL, SMALL_EXPERIMENTS, Workflow, shorten_mnist
 from tiny_cascade import make_cascade
 
@@ -19,7 +19,7 @@ torch.set_num_threads(1)  # the networks are tiny: threads would only wait for e
 
 @pytest.fixture(scope="session")
 def mnist_folder(pytestconfig):
-    """MNIST's files, kept between test runs; fetched once, however many processes test."""
+    """MNIST's files, kept between test runs; fetched once, however many test processes run."""
     folder = pytestconfig.cache.mkdir("mnist")
     with FileLock(folder / ".lock"):
         if not all((folder / name).exists() for name in FILES):
@@ -36,7 +36,7 @@ def short_mnist(mnist_folder, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def new_workflow(short_mnist, tmp_path_factory):
-    """Makes copies of the project, in which MNIST is the short one."""
+    """Makes copies of the project that use the short MNIST."""
     return lambda: Workflow.copied(tmp_path_factory.mktemp("project"), short_mnist[1])
 
 
@@ -52,7 +52,7 @@ def tiny_cascade(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_workflow(new_workflow, short_mnist, tiny_cascade):
-    """Makes copies of the project with the smallest configuration that has something of everything."""
+    """Makes copies of the project with the smallest configuration that has a bit of everything."""
 
     def make(**mnist):
         workflow = new_workflow()

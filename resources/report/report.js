@@ -1,4 +1,4 @@
-// Folds what the page shows laid open: turns, sliders, and a closer look at each picture. The page is whole without it.
+// Folds what the page shows unfolded: turns, sliders, and a closer look at each picture. The page is complete without it.
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -141,7 +141,7 @@ function makeScrub(scrub) {
   show(states.length - 1);
 }
 
-// A picture opens with what made it; one stop of the Tab key for all pictures of a block, arrow keys between them.
+// A picture opens with what made it. All pictures of a block are one stop of the Tab key; arrow keys move between them.
 function makeOpenable(group) {
   const buttons = [...group.querySelectorAll(".panel")].map((panel) => {
     const button = buttonFrame(panel.querySelector(".frame"), { "aria-haspopup": "dialog" });
@@ -201,7 +201,7 @@ function makeCopy(button) {
       button.textContent = "Copied";
       announce("Copied");
     } catch {
-      getSelection().selectAllChildren(code); // the clipboard is refused: leave the text selected
+      getSelection().selectAllChildren(code); // no access to the clipboard: leave the text selected
       button.textContent = "Selected";
     }
     setTimeout(() => { button.textContent = "Copy"; }, 1600);

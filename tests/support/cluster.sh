@@ -4,7 +4,7 @@
 #   cluster.sh start FOLDER    start it; its files go to FOLDER (an absolute path). Needs root, slurm-wlm and munge
 #   cluster.sh stop FOLDER     cancel its jobs and stop its daemons
 #
-# SLURM has no accounting here (no sacct), as on the smallest of clusters.
+# SLURM has no accounting here (no sacct), as on the smallest clusters.
 set -euo pipefail
 
 [ $# = 2 ] || { sed -n '2,8p' "$0"; exit 2; }

@@ -119,7 +119,7 @@ def _mappings(schema, definitions):
         )
         low = schema.get("minProperties", 0)
         return st.dictionaries(keys, documents(schema["additionalProperties"], definitions), min_size=low, max_size=2)
-    if "then" in schema:  # what the mapping is like, where it may also be nothing
+    if "then" in schema:  # the schema of a mapping that may also be null
         return documents(schema["then"], definitions)
     entries = {key: documents(entry, definitions) for key, entry in schema["properties"].items()}
     required = schema.get("required", [])
@@ -141,7 +141,7 @@ KINDS = {
 
 
 def places(document, way=()):
-    """The way to every entry of a document, and to a new entry of each of its mappings."""
+    """The path to every entry of a document."""
     for key, value in document.items() if isinstance(document, dict) else enumerate(document):
         yield (*way, key)
         if isinstance(value, dict | list):
@@ -150,7 +150,7 @@ def places(document, way=()):
 
 @st.composite
 def spoilt(draw, whole):
-    """(document, way): a whole document with junk put, or an unknown entry added, at one place."""
+    """(document, path): a whole document with one entry replaced by junk, or an unknown entry added."""
     document = copy.deepcopy(draw(whole))
     way = draw(st.sampled_from(sorted(places(document), key=repr)))
     *parents, last = way

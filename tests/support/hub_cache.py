@@ -1,7 +1,7 @@
-"""The hub's cache on a machine, as huggingface_hub lays it out, with DeepFloyd's repositories of tiny random weights.
+"""The hub's cache on a machine, as huggingface_hub lays it out, with DeepFloyd's repositories and tiny random weights.
 
-`repositories` makes the files, in the formats that DeepFloyd's own have (the fp16 variant beside the full one, the text
-encoder in two shards); `hub_cache` puts those of them that a cascade needs where the hub's client would have put them.
+`repositories` makes the files, in the same formats as DeepFloyd's own (the fp16 variant next to the full one, the text
+encoder in two shards); `hub_cache` puts the files that a cascade needs where the hub's client would have put them.
 """
 
 import hashlib
@@ -14,14 +14,14 @@ from transformers import T5EncoderModel
 from tiny_cascade import make_cascade
 from tiny_options import make_clip, make_safety, make_upscaler
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"  # what a branch stands for
-DECOYS = ("diffusion_pytorch_model.bin", "pytorch_model.bin")  # pickles, which nothing may ever fetch
+COMMIT = "0123456789abcdef0123456789abcdef01234567"  # the commit that a branch stands for
+DECOYS = ("diffusion_pytorch_model.bin", "pytorch_model.bin")  # pickles, which must never be fetched
 
 
 def repositories(cascade, decoys=False, sizes=(16, 32)):
     """{repository: {path: content}} of all parts of `cascade`, an entry of `cascades` in config.yaml.
 
-    decoys: whether with everything that stands beside in the real repositories: other variants, pickles, a licence.
+    decoys: whether to add what else is in the real repositories: other variants, pickles, a licence.
     """
     files = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -45,7 +45,7 @@ def repositories(cascade, decoys=False, sizes=(16, 32)):
 
 
 def options(folder, cascade):
-    """(repository, folder with its files) of what goes with the cascade beside its two stages."""
+    """(repository, folder with its files) of each optional part of the cascade."""
     if cascade.get("stage_3"):
         yield cascade["stage_3"]["model"], make_upscaler(folder / "stage_3")
     if cascade.get("clip_judge"):
@@ -69,7 +69,7 @@ def in_variants(folder, decoys):
 
 
 def load(folder):
-    """The model of a folder."""
+    """The model in a folder."""
     if folder.name == "text_encoder":
         return T5EncoderModel.from_pretrained(folder)
     from diffusers import UNet2DConditionModel

@@ -1,5 +1,5 @@
-"""A server on this machine that speaks as much of the hub's language as its client needs: enough to bring out the
-client's own exceptions. HF_ENDPOINT names it."""
+"""A server on this machine that answers like the hub, as far as its client needs: enough to make the client raise its own
+exceptions. HF_ENDPOINT points to it."""
 
 import json
 import re
@@ -15,9 +15,9 @@ INFO = re.compile(r"/api/models/(?P<model>[^/]+/[^/]+)/revision/(?P<revision>[^/
 
 
 class Hub(ThreadingHTTPServer):
-    """Repositories {name: {revision: {path: content}}}; what each does wrong is said by the attributes.
+    """Repositories {name: {revision: {path: content}}}; the attributes say what the server does wrong.
 
-    tokens: those whose account has accepted the licence; None if nothing is gated. known: other valid tokens.
+    tokens: those whose accounts have accepted the licence; None if nothing is gated. known: other valid tokens.
     """
 
     daemon_threads = True
@@ -59,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         token = (self.headers["Authorization"] or "").removeprefix("Bearer ")
         if token and hub.tokens is not None and token not in (*hub.tokens, *hub.known):
             return self.refuse(401, None, "Invalid credentials in Authorization header")
-        if revisions is None:  # the hub does not tell strangers what there is
+        if revisions is None:  # the hub does not tell strangers which repositories exist
             return self.refuse(404 if token else 401, "RepoNotFound", "Repository not found")
         if asked["revision"] not in revisions:
             return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {asked['revision']}")
@@ -93,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def listing(model, commit, files):
-    """What the hub tells of a repository, with the sizes and sums of its files."""
+    """What the hub says about a repository, with the sizes and checksums of its files."""
     siblings = []
     for path, content in files.items():
         siblings.append({"rfilename": path, "size": len(content), "blobId": "0" * 40})

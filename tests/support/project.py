@@ -54,9 +54,9 @@ class Workflow:
 
     @classmethod
     def copied(cls, folder: Path, mnist: dict[str, str] | None = None):
-        """A new copy: what is under version control or would be, not results and the like.
+        """A new copy of what is under version control, or would be: no results and the like.
 
-        mnist: the SHA-256 of the files that are MNIST there, by name; None for the real ones.
+        mnist: the SHA-256 of the files that take MNIST's place there, by name; None for the real ones.
         """
         command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         listed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
@@ -78,7 +78,7 @@ class Workflow:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
 
     def command(self, *arguments):
-        """The command line of a Snakemake of its own, for tests that stop it or change what it runs in."""
+        """The command line of a separate Snakemake, for tests that stop it or change its surroundings."""
         return [sys.executable, "-m", "snakemake", "--nocolor", *map(str, arguments)]
 
     def run(self, *arguments, check=True):
@@ -102,7 +102,7 @@ class Workflow:
 
 
 class Server:
-    """Snakemake in forks of one process that has imported it: half the time of a dry run is the import."""
+    """Snakemake in forks of one process that has imported it, because the import is half the time of a dry run."""
 
     def __init__(self):
         command = [sys.executable, SUPPORT / "snakemake_server.py"]
@@ -121,7 +121,7 @@ server = cache(Server)
 
 
 def digests(folder):
-    """SHA-256 of everything the workflow made, but for logs and timings."""
+    """SHA-256 of everything the workflow made, except logs and timings."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted((folder / "results").rglob("*"))
@@ -130,14 +130,14 @@ def digests(folder):
 
 
 def sentence(done):
-    """The last thing that a refused run says."""
+    """The last line that a refused run prints."""
     assert done.returncode != 0 and "Traceback" not in done.stdout, done.stdout
     return done.stdout.strip().splitlines()[-1]
 
 
 def real_sums():
     """The SHA-256 of MNIST's own files, by name."""
-    from diffusion.mnist import FILES
+    from fun.data.mnist import FILES
 
     return FILES
 

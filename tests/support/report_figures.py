@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from reporting.figure import read_figure, write_figure
+from fun.reporting.figure import read_figure, write_figure
 
 HOSTILE = "<script>alert(1)</script>"
 CONFIG = {"cascade": "miniature", "mnist": {"epochs": 20, "note": HOSTILE}}
@@ -73,11 +73,13 @@ def write_figures(folder):
     """Write the figures under `folder` and return the paths of their figure.json, in order."""
     paths = []
 
-    def write(name, task, title, caption, blocks, **entries):
+    def write(name, section, title, caption, blocks, **entries):
         made = MADE | {"prompt": title.lower(), "command": f"snakemake --cores 1 results/miniature/{name}/figure.json"}
         entries = {"provenance": made} | entries
         paths.append(
-            write_figure(folder / name, id=name, task=task, title=title, caption=caption, blocks=blocks, **entries)
+            write_figure(
+                folder / name, id=name, section=section, title=title, caption=caption, blocks=blocks, **entries
+            )
         )
 
     six = drawing("6")
@@ -143,7 +145,7 @@ def write_figures(folder):
     )
     write(
         "sampling",
-        "text_to_image",
+        "sampling",
         f"A prompt of {HOSTILE}",
         f'Whatever a prompt says, it is text: {HOSTILE} & "quotes".',
         [
@@ -155,7 +157,7 @@ def write_figures(folder):
     )
     write(
         "guidance",
-        "text_to_image",
+        "guidance",
         "Guidance 1, 3, 7",
         "Four seeds at each strength.",
         [
@@ -284,7 +286,7 @@ def write_figures(folder):
     )
     write(
         "scores",
-        "scores",
+        "training",
         "How good the digits get",
         "",
         [

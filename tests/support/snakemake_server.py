@@ -9,7 +9,7 @@ import sys
 import tempfile
 
 import snakemake.cli
-import snakemake.executors.local  # what Snakemake imports when it needs it, as most runs do
+import snakemake.executors.local  # Snakemake imports this only when needed, which is in most runs
 import snakemake.utils  # noqa: F401
 
 

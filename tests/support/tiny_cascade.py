@@ -1,6 +1,6 @@
-"""A cascade like DeepFloyd IF's of some ten thousand random weights, in diffusers' folders, made within a second.
+"""A cascade like DeepFloyd IF's with some ten thousand random weights, in diffusers' folders, made within a second.
 
-Run as a program it writes one: python tests/tiny_cascade.py FOLDER
+Run as a program, it writes one: python tests/support/tiny_cascade.py FOLDER
 """
 
 import io
@@ -104,7 +104,7 @@ def make_unet(size, in_channels, class_embed_type=None):
         act_fn="gelu",
         class_embed_type=class_embed_type,
     )
-    with torch.no_grad():  # random weights amplify the last digit's rounding from step to step; trained ones do not
+    with torch.no_grad():  # random weights amplify rounding errors from step to step; trained ones do not
         unet.conv_out.weight *= 0.3
         unet.conv_out.bias *= 0.3
     return unet.eval()

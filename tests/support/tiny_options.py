@@ -1,4 +1,4 @@
-"""What may go with a cascade, as tiny random weights in the formats of the real ones: stage III, IF's safety checker and
+"""The optional parts of a cascade, with tiny random weights in the formats of the real ones: stage III, IF's safety checker and
 watermark, CLIP."""
 
 import json
@@ -20,11 +20,11 @@ from transformers import (
 )
 
 WIDTH = 16
-SEEN = 32  # pixels on a side of what CLIP sees
+SEEN = 32  # width in pixels of what CLIP sees
 
 
 def make_tokenizer(folder):
-    """CLIP's, with the 256 bytes as its only words."""
+    """CLIP's tokenizer, with the 256 bytes as its only words."""
     bytes_shown = [chr(b) for b in (*range(33, 127), *range(161, 173), *range(174, 256))]
     bytes_shown += [chr(256 + i) for i in range(256 - len(bytes_shown))]
     words = [*bytes_shown, *(f"{b}</w>" for b in bytes_shown), "<|startoftext|>", "<|endoftext|>"]
@@ -54,7 +54,7 @@ def make_extractor(folder):
 
 
 def make_clip(folder):
-    """CLIP, whose weights are stored as openai/clip-vit-base-patch32 has them: not as safetensors."""
+    """CLIP, with weights stored as in openai/clip-vit-base-patch32: not as safetensors."""
     torch.manual_seed(1)
     folder = Path(folder)
     tokenizer = make_tokenizer(folder)
@@ -69,7 +69,7 @@ def make_clip(folder):
 
 
 def make_safety(folder, objects_to=0.0):
-    """IF's safety_checker, feature_extractor and watermarker; objects_to: to how much it objects, from no picture (0) to
+    """IF's safety_checker, feature_extractor and watermarker; objects_to: how much it objects to, from no picture (0) to
     all (1)."""
     torch.manual_seed(2)
     folder = Path(folder)

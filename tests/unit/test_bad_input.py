@@ -1,4 +1,4 @@
-"""Whatever stands in config.yaml or among the experiments: refused in one sentence that names the entry, or run safely."""
+"""Whatever is in config.yaml or the experiments is refused in one sentence that names the entry, or runs safely."""
 
 import ast
 import json
@@ -8,19 +8,20 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 
+from fun.workflow.experiments import read_schema
+from fun.workflow.refusals import check
 from generated import documents, spoilt
 from project import PROJECT
-from reporting.schema import check
 
 CONFIG = yaml.safe_load((PROJECT / "rules/config.schema.yaml").read_text())
-EXPERIMENTS = yaml.safe_load((PROJECT / "rules/experiments.schema.yaml").read_text())
+EXPERIMENTS = read_schema(PROJECT / "rules/experiments.schema.yaml")
 SCRIPTS = sorted(PROJECT.glob("scripts/**/*.py"))
-# The machine may be busy, and a refusal of a large document is slow: what matters here is what is said.
+# The machine may be busy, and refusing a large document is slow: only the message matters here.
 thorough = settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def refusal(document, schema, name):
-    """The sentence with which a document is refused, or None. Nothing else than a ValueError may be raised."""
+    """The sentence with which a document is refused, or None. Nothing but a ValueError may be raised."""
     try:
         check(document, schema, name)
     except ValueError as error:
@@ -49,7 +50,7 @@ def test_what_is_spoilt_is_refused_in_a_sentence_that_names_the_entry_or_is_harm
             assert all(isinstance(name, str) and re.fullmatch(NAME, name) for name in folders(document))
         else:
             assert re.fullmatch(r"config\.yaml: [^\n\0]+", said) and len(said) < 1500
-            # The entry itself, or one that holds it, or the top of the document; what is odd in a name is escaped.
+            # The entry itself, one that contains it, or the top of the document; odd characters in a name are escaped.
             names = [json.dumps(str(part))[1:-1][:57] for part in way]
             assert any(name in said for name in names if name) or "the document" in said
 
@@ -60,12 +61,12 @@ NAME = r"[a-z][a-z0-9_]*"
 
 
 def folders(document):
-    """The names in a document that become names of folders."""
+    """The names in a document that become folder names."""
     return list(document["mnist"]["models"]) if "mnist" in document else list(document)
 
 
 def calls(path):
-    """(name, call) of each call in a Python file, the name with its dots."""
+    """(name, call) of each call in a Python file, with the dotted name."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func), node

@@ -1,4 +1,4 @@
-"""The benchmark: its arithmetic, what it times, and the whole of it on the smallest settings."""
+"""The benchmark: its arithmetic, what it times, and all of it with the smallest settings."""
 
 import math
 from xml.etree import ElementTree
@@ -6,11 +6,11 @@ from xml.etree import ElementTree
 import pandas as pd
 import torch
 
-from benchmarking.rates import convolution_seconds, in_turn
-from benchmarking.table import Table, number, seconds_to, shares
-from diffusion.schedule import NoiseSchedule
-from diffusion.unet import SmallUNet
-from reporting.charts import chart_svg
+from fun.benchmarking.rates import convolution_seconds, in_turn
+from fun.benchmarking.table import Table, number, seconds_to, shares
+from fun.diffusion.schedule import NoiseSchedule
+from fun.networks.mnist_unets import SmallUNet
+from fun.reporting.charts import chart_svg
 
 
 def test_a_goal_is_met_by_the_median():
@@ -35,7 +35,7 @@ def test_what_was_never_reached_is_no_number():
 
 def test_the_share_of_a_run_outside_useful_work():
     jobs = pd.DataFrame({"planned": [10, 1], "seconds": [9.0, 4.0], "first_step": [2.0, 5.0], "between": [1.0, 1.0]})
-    assert shares(jobs) == (10 * 3 + 5, 10 * 10 + 5)  # a job that only starts has no useful work, not less than none
+    assert shares(jobs) == (10 * 3 + 5, 10 * 10 + 5)  # a job that only starts has no useful work, not a negative amount
 
 
 def test_the_chart_stands_alone():

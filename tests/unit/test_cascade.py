@@ -9,9 +9,10 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from diffusion.cascade import load_stage, load_text_encoder, sample_size
+from fun.diffusion.cascade import load_stage, sample_size
+from fun.diffusion.text_encoder import load_text_encoder
+from fun.weights.folders import find_model, revision_of, save_fetched
 from tiny_cascade import make_cascade
-from weights.folders import find_model, revision_of, save_fetched
 
 CPU = torch.device("cpu")
 COMMIT = "c03d510e9b75bce9f9db5bb85148c1402ad7e694"
@@ -24,7 +25,7 @@ def cascade(tmp_path_factory):
 
 @pytest.fixture
 def stage_folder(cascade, tmp_path):
-    """A stage I to spoil."""
+    """A stage I to damage."""
     return Path(shutil.copytree(cascade / "stage_1", tmp_path / "stage_1"))
 
 
@@ -160,7 +161,7 @@ def test_find_model(cascade, tmp_path):
 
 
 def test_what_was_fetched_from_the_hub_comes_from_this_machines_cache(cascade, tmp_path, monkeypatch):
-    """With the layout of the hub's cache; what was not fetched is a folder."""
+    """In the layout of the hub's cache; what was not fetched is a folder."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     snapshot = tmp_path / "hub/models--DeepFloyd--IF-I-XL-v1.0/snapshots" / COMMIT
     shutil.copytree(cascade / "stage_1", snapshot)
@@ -172,9 +173,7 @@ def test_what_was_fetched_from_the_hub_comes_from_this_machines_cache(cascade, t
     assert revision_of(find_model(model["model"], "stage_1", [fetched]), "main") == COMMIT
     assert find_model(cascade / "stage_2", "stage_2", [fetched]) == cascade / "stage_2"
     (snapshot / "unet/config.json").write_text("{}")
-    with pytest.raises(
-        FileNotFoundError, match="XL-v1.0 was fetched, but the hub cache .* has not its unet/config.json"
-    ):
+    with pytest.raises(FileNotFoundError, match="XL-v1.0 was fetched, but the hub cache .* has no unet/config.json"):
         find_model(model["model"], "stage_1", [fetched])
 
 

@@ -1,4 +1,4 @@
-"""Files of tensors: whole or absent, equal bytes for equal contents, damage is seen."""
+"""Files of tensors: whole or absent, equal bytes for equal contents, damage detected."""
 
 import pickle
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from diffusion.checkpoints import load_tensors, save_tensors
+from fun.data.tensors import load_tensors, save_tensors
 
 TENSORS = {"b": torch.arange(6.0).view(2, 3).T, "a": torch.tensor(7), "flags": torch.tensor([1, 2], dtype=torch.uint8)}
 MADE_WITH = {"prompt": "a {dog} <b>", "epoch": 3, "nested": {"x": [1, 2.5, None]}}

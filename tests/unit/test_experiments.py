@@ -1,4 +1,6 @@
-"""Every task on a tiny cascade: what it must hold whatever the network says."""
+"""Every task on a tiny cascade: what must hold whatever the network says."""
+
+from inspect import getfullargspec
 
 import numpy as np
 import pytest
@@ -6,18 +8,21 @@ import torch
 import yaml
 from PIL import Image
 
-from diffusion.cascade import load_stage
-from diffusion.experiments import TASKS, Sampler, make_samples, run
-from diffusion.figures import FIGURES
-from diffusion.filters import gaussian_blur
-from diffusion.images import MASKS, load_image, make_mask
-from diffusion.sampling import STEPS, spaced_timesteps
-from diffusion.similarity import best_blur, psnr
-from diffusion.views import VIEWS
-from project import PROJECT
+from fun.data.images import MASKS, load_image, make_mask
+from fun.diffusion.cascade import load_stage
+from fun.diffusion.experiments import TASKS, Sampler, make_samples, run
+from fun.diffusion.filters import gaussian_blur
+from fun.diffusion.sampling import STEPS, spaced_timesteps
+from fun.diffusion.similarity import best_blur, psnr
+from fun.diffusion.views import VIEWS
+from fun.miniature.readings import READINGS
+from fun.reporting.experiment_figures import FIGURES
+from fun.reporting.page import SECTIONS
+from fun.workflow.experiments import read_schema, tasks_of
+from project import PROJECT, SUPPORT
 from tiny_cascade import make_cascade
 
-SCHEMA = yaml.safe_load((PROJECT / "rules/experiments.schema.yaml").read_text())
+SCHEMA = read_schema(PROJECT / "rules/experiments.schema.yaml")
 PROMPTS = ["a red one", "a blue five", "a green nine"]
 SETTINGS = {
     "grid": 16,
@@ -74,22 +79,42 @@ def samples_of(seeds, **entries):
 
 
 def follow(entry):
-    """A schema with what its $ref names."""
+    """A schema with its $ref resolved."""
     reference = entry.get("$ref", "").removeprefix("#/$defs/")
     return (SCHEMA["$defs"][reference] if reference else {}) | entry
 
 
+def sections_of(task):
+    return {task["section"], *task.get("section_with", {}).values()}
+
+
+def template_exists(section):
+    return (PROJECT / f"resources/report/sections/{section}.html.j2").is_file()
+
+
 def test_tasks_of_the_library_are_those_of_the_schema():
-    properties = SCHEMA["$defs"]["experiment"]["properties"]
-    assert set(TASKS) == set(FIGURES) == set(SCHEMA["x-stages"]) == set(properties["task"]["enum"])
+    tasks = tasks_of(SCHEMA)
+    tiny = yaml.safe_load((SUPPORT / "experiments_tiny.yaml").read_text()).values()
+    places = {
+        "TASKS of scripts/fun/diffusion/experiments.py": set(TASKS),
+        "FIGURES of scripts/fun/reporting/experiment_figures.py": set(FIGURES),
+        "READINGS of scripts/fun/miniature/readings.py": {*READINGS, *(n for n in tasks if not tasks[n]["judged"])},
+        "SECTIONS of scripts/fun/reporting/page.py": {n for n in tasks if sections_of(tasks[n]) <= set(SECTIONS)},
+        "resources/report/sections": {n for n in tasks if all(map(template_exists, sections_of(tasks[n])))},
+        "tests/support/experiments_tiny.yaml": {experiment["task"] for experiment in tiny},
+        "README.md": {n for n in tasks if f"`{n}`" in (PROJECT / "README.md").read_text()},
+    }
+    wrong = {place: sorted(set(tasks) ^ there) for place, there in places.items() if there != set(tasks)}
+    assert not wrong, "tasks that stand in rules/experiments.schema.yaml but not there, or the other way round"
     for name, task in TASKS.items():
         known = SCHEMA["$defs"][name]["properties"]
-        assert {*task.axes, *task.entries} <= known.keys(), name
-        assert set(SCHEMA["x-stages"][name]) == {stage for stage in ("stage_1", "stage_2") if stage in known}
-        assert ("upsample" in known) == (SCHEMA["x-stages"][name] == ["stage_1", "stage_2"])
+        entries = getfullargspec(task.run).kwonlyargs
+        assert {*task.axes, *entries} <= known.keys(), name
+        assert set(tasks_of(SCHEMA)[name]["stages"]) == {stage for stage in ("stage_1", "stage_2") if stage in known}
+        assert ("upsample" in known) == (tasks_of(SCHEMA)[name]["stages"] == ["stage_1", "stage_2"])
         assert ("enlarge" in known) == ("stage_2" in known) and ("licence" in known) == ("image" in known)
         shown_only = {"task", "title", "caption", "stage_1", "stage_2", "upsample", "enlarge", "licence", "prompt"}
-        assert known.keys() == {*task.axes, *task.entries} | (known.keys() & shown_only), "an entry that nobody reads"
+        assert known.keys() == {*task.axes, *entries} | (known.keys() & shown_only), "an entry that nobody reads"
     rules = SCHEMA["$defs"]["experiment"]["allOf"]
     assert {rule["if"]["properties"]["task"]["const"]: rule["then"]["$ref"] for rule in rules} == {
         name: f"#/$defs/{name}" for name in TASKS
@@ -98,7 +123,9 @@ def test_tasks_of_the_library_are_those_of_the_schema():
 
 def test_names_of_the_library_are_those_of_the_schema():
     views = SCHEMA["$defs"]["visual_anagram"]["properties"]["views"]["items"]["properties"]
-    assert tuple(views["view"]["enum"]) == VIEWS
+    assert set(views["view"]["enum"]) == set(VIEWS), (
+        "rules/experiments.schema.yaml, enum of view: other views than VIEWS"
+    )
     assert set(SCHEMA["x-masks"]) == set(MASKS)
     sampling = SCHEMA["$defs"]["stage_1"]["properties"]
     assert set(sampling["sampler"]["enum"]) == set(STEPS)
@@ -176,7 +203,7 @@ def test_network_without_variance(stages, make_sampler):
 
 
 class Counter:
-    """A network that notes how many samples each call has."""
+    """A network that records how many samples each call has."""
 
     calls: list
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reporting.animation import turn_frames
-from reporting.figure import FigureError, read_figure, write_figure
+from fun.reporting.animation import turn_frames
+from fun.reporting.figure import FigureError, read_figure, write_figure
 
 
 def picture(seed=0, size=28):
@@ -20,7 +20,7 @@ def panel(seed=0, **entries):
 
 
 def write(folder, blocks, **entries):
-    known = {"id": "noise", "title": "Noise", "caption": "Only noise.", "task": "forward_process"}
+    known = {"id": "noise", "title": "Noise", "caption": "Only noise.", "section": "forward_process"}
     return write_figure(folder, blocks=blocks, **known | entries)
 
 
@@ -50,7 +50,7 @@ def test_equal_pictures_are_stored_once_and_old_ones_are_gone(tmp_path):
 def test_written_twice_is_equal_to_the_byte(tmp_path):
     def blocks():
         source = picture(2)
-        source.info["dpi"] = (72, 72)  # metadata of the source must not get through
+        source.info["dpi"] = (72, 72)  # metadata of the source must not be passed on
         flip = panel(3, transform="rotate_90_cw", reads="turned")
         return [
             {"layout": "row", "panels": [panel(0, picture=source)]},
@@ -144,7 +144,7 @@ def test_a_damaged_figure_is_refused_naming_file_and_entry(tmp_path, damage, nam
 
 
 def test_any_flipped_byte_is_seen(tmp_path):
-    """Also one that leaves a figure that fits the contract: a digit of a score, a letter, an animation's colour."""
+    """Even one after which the figure still fits the contract: a digit of a score, a letter, an animation's colour."""
     path = write(
         tmp_path,
         [{"layout": "scrub", "panels": [panel(0, state="a"), panel(1, state="b")]}],

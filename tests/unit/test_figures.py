@@ -1,4 +1,4 @@
-"""Each experiment's figure from its pictures, without the workflow around."""
+"""Each experiment's figure from its pictures, without the workflow."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,15 @@ import torch
 import yaml
 from PIL import Image
 
-from diffusion.cascade import load_stage
-from diffusion.experiments import Sampler, make_samples, run
-from diffusion.figures import FIGURES, STAGES, Stage
-from diffusion.images import make_mask
-from diffusion.prompts import prompts_of
-from diffusion.views import make_view
+from fun.data.images import make_mask
+from fun.data.prompts import prompts_of
+from fun.diffusion.cascade import load_stage
+from fun.diffusion.experiments import Sampler, make_samples, run
+from fun.diffusion.views import make_view
+from fun.reporting.experiment_figures import FIGURES, STAGES, Drawn
+from fun.reporting.figure import read_figure, write_figure
+from fun.workflow.experiments import read_schema, tasks_of
 from project import PROJECT
-from reporting.figure import read_figure, write_figure
 
 EXPERIMENTS = yaml.safe_load((PROJECT / "tests/support/experiments_tiny.yaml").read_text()) | {
     "three_views": {
@@ -27,7 +28,7 @@ EXPERIMENTS = yaml.safe_load((PROJECT / "tests/support/experiments_tiny.yaml").r
     },
     "many_seeds": {"task": "hybrid_image", "prompts": ["one", "two"], "sigmas": [1.0], "seeds": 20},
 }
-SCHEMA = yaml.safe_load((PROJECT / "rules/experiments.schema.yaml").read_text())
+SCHEMA = read_schema(PROJECT / "rules/experiments.schema.yaml")
 SAMPLING = {"sampler": "ddpm", "steps": 2, "spacing": "leading", "variance": "learned", "thresholding": True}
 
 
@@ -68,14 +69,14 @@ def drawn(stages, pictures):
         made, low = {}, None
         embeds = {prompt: torch.randn(77, 32) for prompt in prompts_of(experiment)}
         samples = make_samples(experiment["task"], experiment)
-        for stage in SCHEMA["x-stages"][experiment["task"]]:
+        for stage in tasks_of(SCHEMA)[experiment["task"]]["stages"]:
             level = {"noise_level": 50} if stage == "stage_2" else {}
             sampler = Sampler(stages[stage], embeds, 16, **SAMPLING, **level, guidance_scale=3.0)
             tensors = run(experiment["task"], experiment, sampler, samples, low)
             arrays, low = {key: tensor.numpy() for key, tensor in tensors.items()}, tensors["x_0"]
             rates = [{"name": f"prompt seen, from t = {t}", "value": 0.5, "low": 0.2, "high": 0.8} for t in (390, 690)]
             judged = {"success": [True] * len(samples), "reads": ["red"] * len(samples), "metrics": rates}
-            made[stage] = Stage(STAGES[stage], arrays, samples, {"model": "tiny"}, SAMPLING, judged)
+            made[stage] = Drawn(STAGES[stage], arrays, samples, {"model": "tiny"}, SAMPLING, judged)
         return experiment, {stage: made[stage] for stage in STAGES if stage in made}
 
     return {name: draw(name) for name in EXPERIMENTS}
@@ -86,7 +87,7 @@ def test_every_experiment_has_a_figure(drawn, name, tmp_path):
     experiment, made = drawn[name]
     blocks, metrics = FIGURES[experiment["task"]](experiment, made)
     path = write_figure(
-        tmp_path, id=name, title=name, caption="", task=experiment["task"], blocks=blocks, metrics=metrics
+        tmp_path, id=name, title=name, caption="", section=experiment["task"], blocks=blocks, metrics=metrics
     )
     figure = read_figure(path)
     shown = [panel for block in figure.blocks for panel in block["panels"]]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import gaussian_blur as torchvision_blur
 
-from diffusion.filters import frequency_bands, gaussian_blur
+from fun.diffusion.filters import frequency_bands, gaussian_blur
 
 
 @pytest.mark.parametrize("sigma, kernel_size", [(2.0, 33), (2.0, None), (0.75, None), (1.5, 7)])

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from benchmarking.full_size import LOOPS, NETWORKS, build, measure
-from diffusion.sizes import unet_size
+from fun.benchmarking.full_size import LOOPS, NETWORKS, build, measure
+from fun.benchmarking.sizes import unet_size
 
 CPU = torch.device("cpu")
 SMALL = {

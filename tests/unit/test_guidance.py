@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from diffusion.filters import frequency_bands
-from diffusion.guidance import Branch, predict_noise
-from diffusion.views import make_view
+from fun.diffusion.filters import frequency_bands
+from fun.diffusion.guidance import Branch, predict_noise
+from fun.diffusion.views import make_view
 
 N, SIZE = 3, 16
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from weights.hub import Part, check_disk, files_of
+from fun.weights.hub import Part, check_disk, files_of
 
 XL = "DeepFloyd/IF-I-XL-v1.0"
 STAGE_1 = Part("stage_1", XL, "main", "fp16")
@@ -55,7 +55,7 @@ def test_only_what_a_part_needs_is_chosen(part, files, beside):
         (
             Part("text_encoder", XL, "main", "fp16"),
             [*T5, SHARDS[0].format(".fp16")],
-            "has 1 of the 2 files of weights in text_encoder",
+            "has 1 of the 2 weight files in text_encoder",
         ),
     ],
 )
@@ -67,6 +67,6 @@ def test_a_repository_that_lacks_something_is_refused(part, files, message):
 def test_a_disk_that_is_too_small_is_refused():
     check_disk(1)
     with pytest.raises(
-        OSError, match=r"1000000.0 GB are to be fetched into .*hub, where .* GB are free: make room, or let"
+        OSError, match=r"1000000.0 GB must be fetched into .*hub, where only .* GB are free: free some space, or set"
     ):
         check_disk(10**15)

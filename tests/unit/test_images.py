@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion.images import MASKS, ImageError, load_image, load_mask, make_mask, to_picture
+from fun.data.images import MASKS, ImageError, load_image, load_mask, make_mask, to_picture
 
 
 def save(tmp_path, picture, name="picture.png", **options):
@@ -30,9 +30,9 @@ def test_a_picture_of_the_right_size_is_kept_to_the_bit(tmp_path):
 
 def test_exif_orientation(tmp_path):
     picture = Image.new("RGB", (32, 32), "black")
-    picture.paste("white", (0, 0, 32, 16))  # white above
+    picture.paste("white", (0, 0, 32, 16))  # white at the top
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: white at the right
+    exif[0x0112] = 6  # must be turned by 90 degrees clockwise: white on the right
     x = load_image(save(tmp_path, picture, "turned.jpg", exif=exif, quality=100), 32)
     assert x[:, :, 20:].min() > 0.9 and x[:, :, :12].max() < -0.9
 

@@ -1,4 +1,4 @@
-"""What a job tells: a log of its own, one sentence when it fails."""
+"""What a job reports: a log of its own, and one sentence when it fails."""
 
 import errno
 import fcntl
@@ -9,7 +9,7 @@ import time
 
 from project import PROJECT
 
-JOB = "from reporting.job import log_to; progress = log_to('toy.log'); "
+JOB = "from fun.workflow.log import log_to; progress = log_to('toy.log'); "
 
 
 def start(folder, *lines):
@@ -40,7 +40,7 @@ def test_a_job_waits_for_the_one_that_still_has_its_log(tmp_path):
     with open(tmp_path / "toy.log", "a") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         job = start(tmp_path, "print('at work')")
-        assert "waiting for its end" in job.stderr.readline()
+        assert "waiting for it to end" in job.stderr.readline()
         time.sleep(0.3)
         assert job.poll() is None and (tmp_path / "toy.log").read_text() == ""
     assert job.wait(timeout=60) == 0

@@ -1,12 +1,12 @@
-"""What fits into a GPU, and what is said where it does not: the sizes of the real weights against the GPUs people have."""
+"""What fits into a GPU, and what is said if it does not: the sizes of the real weights against common GPUs."""
 
 import json
 
 import pytest
 import torch
 
-from reporting.preflight import run_preflight
-from weights.memory import check_fits, check_memory, machine_memory, smaller
+from fun.weights.memory import check_fits, check_memory, machine_memory, smaller
+from fun.workflow.preflight import run_preflight
 
 GB = 10**9
 STAGE_1 = {"sample_size": 64, "block_out_channels": [704, 1408, 2112, 2816]}
@@ -77,7 +77,7 @@ def test_the_machine_says_how_much_it_has():
 
 
 def test_without_a_gpu_large_weights_are_warned_of(tiny_cascade, tmp_path):
-    """As before a run; the weights are a file with a hole in it."""
+    """As before a run; the weights are a sparse file."""
     folder = tmp_path / "stage_1/unet"
     folder.mkdir(parents=True)
     (folder / "config.json").write_bytes((tiny_cascade / "stage_1/unet/config.json").read_bytes())
@@ -86,6 +86,6 @@ def test_without_a_gpu_large_weights_are_warned_of(tiny_cascade, tmp_path):
     model = XL | {"variant": None, "model": "large"}
     plan = {"fetch": [], "fetched": [], "load": {"stage_1": (model, str(tmp_path / "stage_1"))}}
     plan |= {"device": "cpu", "here": True, "embeds": None}
-    assert run_preflight(plan) == ["stage_1: without a GPU large takes minutes for each step, hours for a picture"]
+    assert run_preflight(plan) == ["stage_1: without a GPU large takes minutes per step, hours per picture"]
     with pytest.raises(ValueError, match="nowhere/stage_1/unet/config.json"):
         run_preflight(plan | {"load": {"stage_1": (model, "nowhere/stage_1")}})

@@ -1,4 +1,4 @@
-"""MNIST is had from wherever it is, and only MNIST is let in."""
+"""MNIST is read from any of its sources, and only MNIST is accepted."""
 
 import gzip
 import shutil
@@ -7,9 +7,9 @@ from unittest import mock
 import pytest
 import torch
 
-from diffusion import mnist_sources
-from diffusion.mnist import FILES, load_mnist, pick, proportional_labels, to_float, to_uint8
-from diffusion.mnist_sources import fetch_mnist
+from fun.data import mnist_sources
+from fun.data.mnist import FILES, load_mnist, pick, proportional_labels, to_float, to_uint8
+from fun.data.mnist_sources import fetch_mnist
 
 
 def test_real_mnist(mnist_folder):

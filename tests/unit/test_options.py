@@ -1,4 +1,4 @@
-"""What may go with a cascade: stage III, IF's safety checker and watermark, CLIP as a judge, less memory."""
+"""The optional parts of a cascade: stage III, IF's safety checker and watermark, CLIP as a judge, less memory."""
 
 import itertools
 
@@ -10,18 +10,19 @@ from diffusers.pipelines.deepfloyd_if import IFWatermarker
 from PIL import Image
 from transformers import CLIPModel
 
-from diffusion.cascade import load_stage, load_text_encoder
-from diffusion.clip import load_clip
-from diffusion.clip_readings import alignment, concealment, judge_stage, rank_seeds, readings_of
-from diffusion.filters import gaussian_blur
-from diffusion.images import to_picture
-from diffusion.safety import black_out, mark, paste_watermark
-from diffusion.safety_checker import load_checker, load_watermark
-from diffusion.upscaler import load_upscaler, shown_prompt, upscale
+from fun.data.images import to_picture
+from fun.diffusion.cascade import load_stage
+from fun.diffusion.filters import gaussian_blur
+from fun.diffusion.text_encoder import load_text_encoder
+from fun.judging.clip import load_clip
+from fun.judging.clip_readings import alignment, concealment, judge_by_clip, rank_seeds, readings_of
+from fun.weights.hub import Part, files_of
+from fun.weights.safety import black_out, mark, paste_watermark
+from fun.weights.safety_checker import load_checker, load_watermark
+from fun.weights.stored import stored_as
+from fun.weights.upscaler import load_upscaler, shown_prompt, upscale
 from tiny_cascade import make_cascade
 from tiny_options import make_clip, make_safety, make_upscaler
-from weights.hub import Part, files_of
-from weights.stored import stored_as
 
 CPU = torch.device("cpu")
 
@@ -65,7 +66,7 @@ def test_weights_are_taken_as_they_are_stored(names, variant, stored):
 
 
 @pytest.mark.parametrize("names", [[], ["config.json"], ["model.fp16.safetensors"], ["x4-upscaler-ema.ckpt"]])
-def test_no_weights_are_refused(names):
+def test_files_without_weights_are_refused(names):
     with pytest.raises(ValueError, match="there are no weights among"):
         stored_as(names, "bf16")
 
@@ -118,7 +119,7 @@ def test_stage_3_is_the_pipeline_of_diffusers_seeded(folder):
         generator=torch.Generator().manual_seed(5), output_type="pil",
     ).images[0]  # fmt: skip
     assert ours.shape == (3, 128, 128) and ours.dtype == torch.float32
-    # theirs goes through 8 bits before and after
+    # theirs is rounded to 8 bits before and after
     assert np.abs(np.asarray(to_picture(ours.numpy()), dtype=int) - np.asarray(theirs, dtype=int)).mean() < 2
 
 
@@ -177,7 +178,7 @@ def test_the_watermark_is_that_of_diffusers(folder, size):
     assert marked.tobytes() == expected.tobytes() != picture.tobytes()
 
 
-def test_finished_pictures_bear_the_watermark_and_tiny_ones_none(folder):
+def test_finished_pictures_have_the_watermark_and_tiny_ones_do_not(folder):
     watermark = load_watermark(folder / "safety", "fp16").numpy()
     drawn = {"x_0": pictures(2, 64).numpy(), "original": pictures(1, 64).numpy()}
     shown = mark(drawn, watermark)
@@ -224,7 +225,7 @@ def test_readings_are_the_pictures_as_they_are_meant_to_be_seen():
 def test_a_sample_succeeds_when_each_reading_is_nearest_to_its_own_prompt(clip):
     prompts, x_0 = ["a dog", "an old man"], pictures(8, 64)
     samples = [{"prompt": prompt, "seed": seed} for prompt in prompts for seed in range(4)]
-    judged = judge_stage(clip, {"prompts": prompts}, x_0, samples, 64)
+    judged = judge_by_clip(clip, {"prompts": prompts}, x_0, samples, 64)
     cosines = clip.embed_pictures(x_0) @ clip.embed_texts(prompts).T
     own = torch.tensor([0] * 4 + [1] * 4)
     assert judged["success"] == (cosines.argmax(1) == own).tolist() and len(set(judged["success"])) == 2
@@ -235,7 +236,7 @@ def test_a_sample_succeeds_when_each_reading_is_nearest_to_its_own_prompt(clip):
 
 def test_one_prompt_alone_is_scored_but_neither_right_nor_wrong(clip):
     samples = [{"prompt": "a dog", "seed": 0, "start": start} for start in (960, 390)]
-    judged = judge_stage(clip, {"prompt": "a dog"}, pictures(2), samples, 32)
+    judged = judge_by_clip(clip, {"prompt": "a dog"}, pictures(2), samples, 32)
     assert judged["success"] == [None, None] and judged["ranks"] == [None, None]
     assert [metric["name"] for metric in judged["metrics"]] == ["CLIP score, start 960", "CLIP score, start 390"]
 

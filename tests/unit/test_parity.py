@@ -4,8 +4,9 @@ import pytest
 import torch
 from diffusers import IFImg2ImgPipeline, IFPipeline, IFSuperResolutionPipeline
 
-from diffusion.cascade import load_stage, load_text_encoder
-from diffusion.experiments import Sampler, image_to_image, text_to_image
+from fun.diffusion.cascade import load_stage
+from fun.diffusion.experiments import Sampler, image_to_image, text_to_image
+from fun.diffusion.text_encoder import load_text_encoder
 from tiny_cascade import make_cascade
 
 STEPS = 30
@@ -48,7 +49,7 @@ def load_pipeline(kind, folder):
 
 
 def difference(ours, theirs):
-    """The largest, and that both pictures are worth comparing."""
+    """The largest difference; also checks that both pictures are worth comparing."""
     assert ours.shape == theirs.shape and theirs.std() > 0.1
     return (ours - theirs).abs().max().item()
 
@@ -107,5 +108,5 @@ def test_image_to_image(cascade, embeds, guidance_scale, tmp_path):
         def image(self, path):
             return path[None]
 
-    ours = image_to_image(SamplerOfTensors(stage, embeds, **settings), samples, None, image)["x_0"]
+    ours = image_to_image(SamplerOfTensors(stage, embeds, **settings), samples, None, image=image)["x_0"]
     assert difference(ours, theirs) < 1e-4

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from diffusion.prompts import embedding_key, encoder_identity, normalise, prompts_of
+from fun.data.prompts import embedding_key, encoder_identity, normalise, prompts_of
 from project import PROJECT
 
 SCRIPTS = PROJECT / "scripts"
@@ -80,5 +80,5 @@ def test_cache_spares_reading_and_is_never_wrong(folder, tmp_path, monkeypatch):
 
 
 def test_needs_no_torch():
-    code = "import sys, diffusion.prompts, diffusion.images, diffusion.views; sys.exit('torch' in sys.modules)"
+    code = "import sys, fun.data.prompts, fun.data.images, fun.diffusion.views; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(SCRIPTS)}).returncode == 0

@@ -1,10 +1,11 @@
-"""The report as a text: a pure function of its inputs, one file that asks for nothing, whatever stands in a prompt."""
+"""The report as text: a pure function of its inputs, one file that loads nothing, whatever is in a prompt."""
 
 import base64
 import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 
@@ -13,12 +14,12 @@ import pytest
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
+from fun.reporting.charts import chart_svg, chart_table, ticks
+from fun.reporting.figure import checksum, read_figure, write_figure
+from fun.reporting.numerals import exponent_text, factor_text, number_text, size_text
+from fun.reporting.page import RESOURCES, SECTIONS, render_page
+from fun.reporting.provenance import made_table
 from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
-from reporting.charts import chart_svg, chart_table, ticks
-from reporting.figure import checksum, read_figure, write_figure
-from reporting.numerals import exponent_text, factor_text, number_text, size_text
-from reporting.page import RESOURCES, SECTIONS, render_page
-from reporting.provenance import made_table
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_a_photo_is_kept_small_in_the_page_and_whole_beside_it(tmp_path):
     photo = Image.fromarray(noise).resize((1024, 1024), Image.Resampling.BICUBIC)
     panels = [{"picture": photo, "label": "a photo", "alt": "a photo", "provenance": {}}]
     blocks = [{"layout": "row", "panels": panels}]
-    path = write_figure(tmp_path, id="photo", title="A photo", caption="", task="upsample", blocks=blocks)
+    path = write_figure(tmp_path, id="photo", title="A photo", caption="", section="upsample", blocks=blocks)
     page = render_page([read_figure(path)], {}, {})
     (content,) = [base64.b64decode(data) for data in re.findall(r'"data:image/webp;base64,([^"]+)"', page)]
     with Image.open(BytesIO(content)) as shown, Image.open(tmp_path / "figure/000.png") as whole:
@@ -142,6 +143,11 @@ def test_sections_are_in_the_story_s_order_and_empty_ones_left_out(figures, page
     assert sections == [*known, "comparison", "made"]
     alone = render_page(figures[:1], CONFIG, VERSIONS)
     assert len(re.findall("<section ", alone)) == 2 and "comparison" not in re.findall(r'<section id="([^"]+)"', alone)
+
+
+def test_a_figure_of_an_unknown_section_is_refused(figures):
+    with pytest.raises(ValueError, match="figure denoising: no section 'weather'; known: forward_process, "):
+        render_page([replace(figures[0], section="weather")], CONFIG, VERSIONS)
 
 
 def test_every_section_has_its_words(figures):

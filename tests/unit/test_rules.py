@@ -1,16 +1,18 @@
-"""The rules as text: each names its script, its log, and every module whose change must make its job run again."""
+"""The rules and the code as text: each rule names its script, its log and its code; imports between rooms go one way."""
 
 import ast
 import re
-from functools import cache
+import subprocess
+import sys
+from graphlib import TopologicalSorter
 
 import pytest
 
+from fun.workflow.modules import code_of
 from project import PROJECT
 
-PACKAGES = {"library": "diffusion"} | {
-    name: name for name in ("weights", "reporting", "benchmarking")
-}  # what a rule calls them
+SCRIPTS = PROJECT / "scripts"
+FUN = SCRIPTS / "fun"
 
 
 def rules():
@@ -25,44 +27,10 @@ def rules():
 RULES = rules()
 
 
-@cache
-def imported(path):
-    """The files of the project's packages that a Python file imports, directly or through one of them."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES.values():
-            package, *rest = node.module.split(".")
-            modules = rest[:1] or [alias.name for alias in node.names]
-        elif isinstance(node, ast.Import):
-            names = [alias.name.split(".") for alias in node.names if alias.name.split(".")[0] in PACKAGES.values()]
-            assert not names, f"{path.name}: write `from package.module import name`"
-            continue
-        else:
-            continue
-        found |= {PROJECT / "scripts" / package / f"{module}.py" for module in modules}
-    return frozenset(found.union(*(imported(file) for file in found)) if found else found)
-
-
-def declared(rule):
-    """The modules that a rule's library(...), weights(...) and the like name, as files."""
-    return {
-        PROJECT / "scripts" / PACKAGES[function] / f"{module}.py"
-        for function, modules in re.findall(rf"\b({'|'.join(PACKAGES)})\(([^)]*)\)", RULES[rule])
-        for module in re.findall(r'"(\w+)"', modules)
-    }
-
-
 @pytest.mark.parametrize("rule", RULES)
-def test_a_rule_runs_again_when_any_module_that_its_script_imports_changes(rule):
-    expected = imported(PROJECT / "scripts" / f"{rule}.py")
-    missing = sorted(path.stem for path in expected - declared(rule))
-    needless = sorted(path.stem for path in declared(rule) - expected)
-    assert not missing and not needless, f"{rule} must also list {missing} and must not list {needless}"
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_a_rule_its_script_and_its_log_bear_the_same_name(rule):
+def test_a_rule_its_script_its_code_and_its_log_have_the_same_name(rule):
     assert f'script:\n        "../scripts/{rule}.py"' in RULES[rule]
+    assert f'code=modules("{rule}")' in RULES[rule]
     assert f"results/logs/{rule}" in RULES[rule]
     assert 'conda:\n        "../envs/environment.yaml"' in RULES[rule]
 
@@ -78,6 +46,105 @@ def test_rules_write_into_results_only():
             assert path.startswith("results/"), f"{name} writes {path}"
 
 
-def test_library_knows_nothing_of_snakemake():
-    for path in PROJECT.glob("scripts/diffusion/*.py"):
-        assert "snakemake" not in path.read_text(), path
+def test_no_file_of_rules_uses_a_name_of_a_later_one():
+    included = re.findall(r'"rules/(\w+)\.smk"', (PROJECT / "Snakefile").read_text())
+    texts = {name: (PROJECT / f"rules/{name}.smk").read_text() for name in included}
+    assert set(texts) == {path.stem for path in PROJECT.glob("rules/*.smk")}
+    for i, name in enumerate(included):
+        for later in included[i + 1 :]:
+            for defined in re.findall(r"^(?:def )?([A-Za-z_]\w*)(?= = |\()", texts[later], re.MULTILINE):
+                assert not re.search(rf"\b{defined}\b", texts[name]), f"{name}.smk uses {defined} of {later}.smk"
+
+
+# --- code: a rule's script and all that it imports ---
+
+
+def imports(path):
+    """(module, names) of each import of the project's own package in a Python file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "fun":
+            yield node.module, [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            assert not any(alias.name.split(".")[0] == "fun" for alias in node.names), f"{path}: from fun.x.y import z"
+
+
+@pytest.mark.parametrize("path", sorted(SCRIPTS.rglob("*.py")), ids=lambda path: str(path.relative_to(SCRIPTS)))
+def test_code_imports_as_the_derivation_of_code_reads_it(path):
+    """Compared with what Python itself finds; code that is loaded in any other way would be missed."""
+    modules = {SCRIPTS / f"{module.replace('.', '/')}.py" for module, _ in imports(path)}
+    assert all(module.is_file() for module in modules), f"{path}: from fun.room.module import name"
+    text = path.read_text()
+    assert not re.search(r"importlib\.import_module|__import__|runpy", text)
+    if path.parent == SCRIPTS:
+        assert modules <= set(code_of(path.stem))
+
+
+def defined(path):
+    """The names that a module defines or imports at its top level."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
+
+
+@pytest.mark.parametrize("path", sorted(SCRIPTS.glob("*.py")), ids=lambda path: path.stem)
+def test_a_script_imports_names_that_are_there(path):
+    """Of those that no test runs, too: make benchmark alone runs some."""
+    for module, names in imports(path):
+        assert set(names) <= set(defined(SCRIPTS / f"{module.replace('.', '/')}.py")), module
+
+
+def test_code_is_the_script_and_what_it_imports_through_others():
+    code = {str(path.relative_to(SCRIPTS)) for path in code_of("train_epoch")}
+    assert {"train_epoch.py", "fun/training/optimizers.py", "fun/data/tensors.py", "fun/workflow/log.py"} <= code
+    assert not {path for path in code if path.startswith(("fun/weights", "fun/judging", "fun/reporting"))}
+    assert "fun/miniature/pictures.py" in {str(path.relative_to(SCRIPTS)) for path in code_of("judge")}
+
+
+# --- rooms ---
+
+
+def arrows():
+    """{room: the rooms that it imports}."""
+    found = {}
+    for path in FUN.rglob("*.py"):
+        room = path.relative_to(FUN).parts[0]
+        others = {module.split(".")[1] for module, _ in imports(path)}
+        found.setdefault(room, set()).update(others - {room})
+    return {room: others for room, others in found.items() if room != "__init__.py"}
+
+
+def test_no_two_rooms_import_each_other_not_even_through_others():
+    list(TopologicalSorter(arrows()).static_order())  # raises CycleError otherwise
+
+
+def test_the_process_imports_nothing_but_data_and_networks():
+    assert arrows()["diffusion"] <= {"data", "networks"}
+    assert arrows()["workflow"] <= {"data"}
+    assert not arrows()["data"] and not arrows()["networks"]
+
+
+def test_the_architecture_page_draws_the_same_arrows():
+    page = (PROJECT / "docs/architecture.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .* \| ?(.*) \|$", page, re.MULTILINE)
+    assert {room: set(re.findall(r"`(\w+)`", others)) for room, others in rows} == arrows()
+
+
+def test_every_room_says_what_is_in_it():
+    for room in arrows():
+        assert ast.get_docstring(ast.parse((FUN / room / "__init__.py").read_text())), room
+
+
+def test_only_the_room_of_the_workflow_knows_snakemake():
+    for path in FUN.rglob("*.py"):
+        if path.parent.name not in ("workflow", "reporting", "benchmarking"):
+            assert "snakemake" not in path.read_text(), path
+
+
+def test_what_the_rules_import_needs_no_torch():
+    imported = re.findall(r"^from (fun\.\S+) import", (PROJECT / "rules/common.smk").read_text(), re.MULTILINE)
+    assert len(imported) > 4
+    code = f"import sys, {', '.join(imported)}; assert not {{'torch', 'numpy', 'PIL'}} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(SCRIPTS)}, check=True)

@@ -1,4 +1,4 @@
-"""The reverse loop against diffusers' schedulers, step for step."""
+"""The reverse loop against diffusers' schedulers, step by step."""
 
 from functools import partial
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
-from diffusion.sampling import (
+from fun.diffusion.sampling import (
     ddim_step,
     ddpm_step,
     denoise,
@@ -15,7 +15,7 @@ from diffusion.sampling import (
     spaced_timesteps,
     timestep_pairs,
 )
-from diffusion.schedule import SCHEDULES, NoiseSchedule
+from fun.diffusion.schedule import SCHEDULES, NoiseSchedule
 
 T = 1000
 SHAPE = (3, 8, 8)
@@ -28,12 +28,12 @@ def generators(n=2, seed=180):
 
 
 def network(x_t, t):
-    """Something that depends on all it is given, and is roughly noise."""
+    """Something that depends on all of its inputs and is roughly noise."""
     return torch.tanh(x_t + t / T).flip(3) + 0.8 * x_t, torch.sin(5 * x_t)
 
 
 def theirs(scheduler, num_steps, learned=False, **step_options):
-    """diffusers' loop, with the draws that our loop makes."""
+    """diffusers' loop, with the same random draws as ours."""
     scheduler.set_timesteps(num_steps)
     generator = generators()
     x_t = randn(SHAPE, generator)
@@ -72,7 +72,7 @@ def test_ddpm_equals_diffusers(spacing, variance, sample_max_value):
 
 
 def test_ddim_equals_diffusers():
-    # On other spacings diffusers' DDIM counts t' down by T // num_steps, not to the next timestep of its own list.
+    # With other spacings, diffusers' DDIM counts t' down by T // num_steps, not to the next timestep of its own list.
     scheduler = DDIMScheduler(T, beta_schedule="squaredcos_cap_v2", timestep_spacing="leading", clip_sample=True)
     actual = ours("leading", 25, ddim_step, dynamic_threshold)
     torch.testing.assert_close(actual, theirs(scheduler, 25, use_clipped_model_output=True), rtol=0, atol=2e-4)

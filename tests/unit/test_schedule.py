@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
-from diffusion.schedule import SCHEDULES, NoiseSchedule
+from fun.diffusion.schedule import SCHEDULES, NoiseSchedule
 
 T = 1000
 DIFFUSERS_NAMES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
@@ -12,7 +12,7 @@ DIFFUSERS_NAMES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
 
 @pytest.fixture(params=SCHEDULES)
 def pair(request):
-    """Our schedule, and diffusers' of the same betas."""
+    """Our schedule, and diffusers' with the same betas."""
     return SCHEDULES[request.param](T), DDPMScheduler(T, beta_schedule=DIFFUSERS_NAMES[request.param])
 
 
@@ -22,7 +22,7 @@ def images(seed, n=3):
 
 def test_alpha_bar_equals_diffusers(pair):
     ours, theirs = pair
-    # diffusers' is a float32 product: 1.3e-5 off, relatively, at the last timestep
+    # diffusers' is a float32 product, with a relative error of 1.3e-5 at the last timestep
     torch.testing.assert_close(ours.alpha_bar(torch.arange(T)).float(), theirs.alphas_cumprod, rtol=2e-5, atol=1e-6)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from diffusion.scores import (
+from fun.judging.scores import (
     FEATURES,
     DigitClassifier,
     FrechetDistance,
@@ -59,7 +59,7 @@ def test_the_reference_can_be_kept():
 
 
 def test_the_classifier_learns_and_repeats_itself():
-    """Labels written into four quadrants, bit by bit, are read after a few steps, in the same bits each time."""
+    """Labels written into four quadrants, bit by bit, are read correctly after a few steps, with the same bits each time."""
     images = torch.full((200, 1, 28, 28), -1.0)
     labels = torch.arange(200) % 10
     for image, label in zip(images, labels, strict=True):

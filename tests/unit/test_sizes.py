@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from diffusion.schedule import NoiseSchedule
-from diffusion.sizes import IF_I_XL, flops, mnist_size, unet_size
-from diffusion.unet import NETWORKS
+from fun.benchmarking.sizes import IF_I_XL, flops, mnist_size, unet_size
+from fun.diffusion.schedule import NoiseSchedule
+from fun.networks.mnist_unets import NETWORKS
 
 TINY = {
     "sample_size": 16,
@@ -42,7 +42,7 @@ def test_a_convolution_and_a_matrix_product_are_counted_by_hand():
 def test_mnist_networks_are_counted_as_they_are(name):
     schedule = NoiseSchedule.cosine(10)
     real = NETWORKS[name](schedule, class_conditioned=True)
-    parameters, operations = mnist_size(NETWORKS[name], schedule, class_conditioned=True)
+    parameters, operations = mnist_size({"network": name, "class_conditioned": True}, schedule)
     assert parameters == sum(parameter.numel() for parameter in real.parameters())
     x, labels = torch.zeros(1, 1, 28, 28), torch.zeros(1, dtype=torch.int64)
     assert operations == flops(lambda: real.eval().predict(x, 0, labels)) > 1e7

@@ -1,13 +1,14 @@
-"""The shared training pieces: loss, order of the images, Muon, moving average, and a resume in the same bits."""
+"""The shared training pieces: loss, order of the images, Muon, moving average, and resuming with the same bits."""
 
 import pytest
 import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from diffusion.optimizers import AdamW, Muon, make_optimizers, orthogonalise
-from diffusion.schedule import NoiseSchedule
-from diffusion.training import (
+from fun.diffusion.schedule import NoiseSchedule
+from fun.networks.mnist_unets import NO_CLASS, CS180UNet, SmallUNet
+from fun.training.optimizers import AdamW, Muon, make_optimizers, orthogonalise
+from fun.training.trainer import (
     Trainer,
     average_weights,
     diffusion_loss,
@@ -18,7 +19,6 @@ from diffusion.training import (
     moving_average,
     stratified_timesteps,
 )
-from diffusion.unet import NO_CLASS, CS180UNet, SmallUNet
 
 SCHEDULE = NoiseSchedule.cosine(300)
 CS180_PIXELS = {"initial.0.0.weight", "output.1.weight"}
@@ -114,7 +114,7 @@ def test_orthogonalise_withstands_a_matrix_of_low_rank():
 
 @pytest.mark.parametrize("shape", [(16, 40), (40, 16)])
 def test_muon_is_torchs_muon(shape):
-    """Apart from torch's bfloat16, whose rounding its own update shows at the level of 1 %."""
+    """Except for torch's bfloat16, whose rounding changes its update by about 1 %."""
     ours, theirs = (nn.Parameter(torch.zeros(shape)) for _ in range(2))
     optimizers = Muon([ours], lr=1.0), torch.optim.Muon([theirs], lr=1.0, weight_decay=0.0)
     for step in range(4):

@@ -1,10 +1,10 @@
-"""The MNIST U-Nets: sizes that are published, and noise that agrees with the raw prediction."""
+"""The MNIST U-Nets: published sizes, and noise that agrees with the raw prediction."""
 
 import pytest
 import torch
 
-from diffusion.schedule import NoiseSchedule
-from diffusion.unet import NETWORKS, NO_CLASS, CS180UNet, SmallUNet
+from fun.diffusion.schedule import NoiseSchedule
+from fun.networks.mnist_unets import NETWORKS, NO_CLASS, CS180UNet, SmallUNet
 
 SCHEDULE = NoiseSchedule.cosine(300)
 
@@ -53,7 +53,7 @@ def test_noise_agrees_with_the_prediction(name, class_conditioned):
     assert variance is None
     if network.prediction_type == "epsilon":
         assert torch.equal(predicted_noise, prediction)
-    else:  # v = sqrt(abar) noise - sqrt(1 - abar) x_0, with the x_0 that the predicted noise means
+    else:  # v = sqrt(abar) noise - sqrt(1 - abar) x_0, with the x_0 that the predicted noise implies
         predicted_x_0 = SCHEDULE.predict_x_start(x_t.double(), t, predicted_noise.double())
         v = SCHEDULE.velocity(predicted_x_0, t, predicted_noise.double())
         torch.testing.assert_close(v.float(), prediction, atol=2e-4, rtol=0)
@@ -89,7 +89,7 @@ def test_without_class_conditioning_labels_are_ignored(name):
 
 
 def test_small_starts_from_zero_velocity():
-    """A block starts as its skip and the output as zero: the first loss is the target's variance."""
+    """A block starts as its skip connection and the output starts at zero: the first loss is the target's variance."""
     network = SmallUNet(SCHEDULE, class_conditioned=True)
     assert not network.predict(torch.randn(2, 1, 28, 28), 50, torch.tensor([1, 2])).any()
     assert all(not m.conv_2.weight.any() for m in network.modules() if hasattr(m, "conv_2"))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion.views import VIEWS, View, identity, make_view
+from fun.diffusion.views import VIEWS, View, identity, make_view
 
 GRID = 16
 
@@ -74,7 +74,7 @@ def test_seeds_decide_the_drawn_views():
 
 
 def test_jigsaw_keeps_pieces_whole():
-    """Away from the cuts, what was beside a pixel is still beside it (above, below, left or right)."""
+    """Away from the cuts, what was next to a pixel is still next to it (above, below, left or right)."""
     size = 64
     seen = make_view("jigsaw", size, 0).view(np.arange(size**2).reshape(size, size))
     y, x = np.divmod(seen, size)

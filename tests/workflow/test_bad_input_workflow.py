@@ -13,7 +13,7 @@ CONFIG = yaml.safe_load((PROJECT / "rules/config.schema.yaml").read_text())
 
 
 def plan(workflow, config, experiments=None):
-    """A dry run; returns (exit status, output), sure that it ran nothing and left nothing."""
+    """A dry run; returns (exit status, output) and checks that it ran nothing and left nothing behind."""
     (workflow.folder / "config.yaml").write_text(config)
     if experiments is not None:
         (workflow.folder / "experiments/tiny.yaml").write_text(experiments)
@@ -24,7 +24,7 @@ def plan(workflow, config, experiments=None):
 
 
 def test_generated_configurations_are_planned_or_refused_in_a_sentence(small_workflow):
-    """Whole, through Snakemake: what no schema can see (a cascade that is not there, a folder of weights) too."""
+    """Whole configurations, with what no schema can see (a cascade that does not exist, a folder of weights)."""
     workflow = small_workflow()
     small = yaml.safe_load((workflow.folder / "config.yaml").read_text())
     statuses = []
@@ -57,13 +57,13 @@ def test_generated_configurations_are_planned_or_refused_in_a_sentence(small_wor
         "mnist: !!python/name:os.system",
     ],
 )
-def test_what_is_no_plain_yaml_is_refused_and_never_run(small_workflow, text):
+def test_what_is_not_plain_yaml_is_refused_and_never_run(small_workflow, text):
     status, said = plan(small_workflow(), text)
     assert status != 0 and re.search("Config file|config.yaml: mnist", said) and "Traceback" not in said
 
 
 def test_prompts_titles_and_pictures_may_be_called_anything(small_workflow):
-    """A prompt's braces are no wildcards, quotes and semicolons no shell: planned as they are."""
+    """A prompt's braces are not wildcards, its quotes and semicolons not shell: planned as they are."""
     workflow = small_workflow()
     prompts = [text for text in HOSTILE if len(text) <= 2000]
     names = ["$(touch evil).png", "a b; c.png", "'.png", "Ünï.png", "-rf.png"]

@@ -1,12 +1,12 @@
-"""The workflow with embeddings made elsewhere in the text encoder's place."""
+"""The workflow with embeddings made elsewhere instead of the text encoder."""
 
 import shutil
 
 import pytest
 import torch
 
-from diffusion.checkpoints import load_arrays
-from diffusion.embeds import read_embeds
+from fun.data.embeds import read_embeds
+from fun.data.tensors import load_arrays
 from project import sentence
 
 PROMPTS = ["", "a red one", "a blue five"]
@@ -14,7 +14,7 @@ PROMPTS = ["", "a red one", "a blue five"]
 
 @pytest.fixture
 def course(tmp_path):
-    """A file as the course hands one out: (1, 77, D) in half precision, prompts as somebody typed them."""
+    """A file like the one the course hands out: (1, 77, D) in half precision, prompts as somebody typed them."""
     torch.manual_seed(0)
     path = tmp_path / "embeds.pth"
     torch.save({prompt: torch.randn(1, 77, 32).half() for prompt in ("", " A red one", "a blue five")}, path)
@@ -25,7 +25,7 @@ def course(tmp_path):
 def workflow(small_workflow):
     """A project whose cascade has no text encoder."""
     workflow = small_workflow()
-    (workflow.folder / "tiny/SHA256SUMS").unlink()  # it would miss them
+    (workflow.folder / "tiny/SHA256SUMS").unlink()  # it lists the folders removed here
     for folder in ("text_encoder", "tokenizer"):
         shutil.rmtree(workflow.folder / "tiny/stage_1" / folder)
     return workflow
@@ -45,7 +45,7 @@ def test_with_embeddings_made_elsewhere_no_text_encoder_is_needed(workflow, cour
     assert set(read) == set(PROMPTS) and all((read[prompt] == expected[prompt].numpy()).all() for prompt in PROMPTS)
     assert workflow.planned("--cores", 1, STAGE_1, *given) == {}
 
-    # The same file elsewhere is the same; another content is another.
+    # The same file elsewhere counts as the same; other contents do not.
     shutil.copy(course, workflow.folder / "moved.pth")
     assert workflow.planned("--cores", 1, STAGE_1, "--config", "prompt_embeds=moved.pth").keys() <= {"read_embeds"}
     torch.save({prompt: tensor + 1 for prompt, tensor in expected.items()}, workflow.folder / "moved.pth")
@@ -60,7 +60,7 @@ def test_with_embeddings_made_elsewhere_no_text_encoder_is_needed(workflow, cour
     [
         ({"": (77, 32), "a blue five": (77, 32)}, "x.pth has no embedding of 'a red one' (it has: '', 'a blue five')"),
         (dict.fromkeys(PROMPTS, (77, 4096)), "x.pth: the embedding of '' must be of shape (77, 32), not (77, 4096)"),
-        (None, "x.pth is damaged or holds anything but tensors, and is not opened"),
+        (None, "x.pth is damaged or holds something other than tensors, and was not loaded"),
     ],
 )
 def test_embeddings_that_will_not_do_are_refused_before_the_first_job(workflow, embeds, message):

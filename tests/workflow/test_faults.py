@@ -1,4 +1,4 @@
-"""Killed, cut off, damaged, out of space, run twice: the workflow says so, and ends in the same bits all the same."""
+"""Killed, cut off, damaged, out of space, run twice: the workflow says so, and still ends in the same bits."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ SAMPLES = "results/mnist/class_conditioned/epoch_3/samples.safetensors"
 SCHEDULES = "results/mnist/schedules/figure.json"
 STAGE_1 = "results/tiny/noised/stage_1.safetensors"
 STAGE_2 = "results/tiny/noised/stage_2.safetensors"
-EVERYTHING = (SAMPLES, SCHEDULES, "results/model_sizes.json", *FIGURES)
+EVERYTHING = (SAMPLES, SCHEDULES, *FIGURES)
 KILLS = 10
 
 
@@ -58,14 +58,14 @@ def kill(run, who):
     with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
         if who == "all":
             os.killpg(run.pid, signal.SIGKILL)
-        elif who == "snakemake":  # its jobs live on, and meet those of the next run
+        elif who == "snakemake":  # its jobs still run, and meet those of the next run
             os.kill(run.pid, signal.SIGKILL)
         else:
             for script in scripts:
                 script.kill()
     if who == "jobs":
         with contextlib.suppress(subprocess.TimeoutExpired):
-            run.wait(timeout=1)  # with no job left it stops by itself, or goes on with others
+            run.wait(timeout=1)  # with no job left it stops by itself, or continues with others
         if run.poll() is None:
             os.killpg(run.pid, signal.SIGKILL)
     run.wait()
@@ -73,7 +73,7 @@ def kill(run, who):
 
 
 def test_killed_at_ten_random_moments_it_ends_in_the_same_bits(undisturbed, small_workflow):
-    """Snakemake, its jobs, or both; unlocked and started again each time; from the start when it got to the end."""
+    """Snakemake, its jobs, or both are killed; each time unlocked and started again, from scratch if it had finished."""
     chance = random.Random(180)
     workflow, kills = small_workflow(), 0
     while kills < KILLS:
@@ -117,7 +117,7 @@ def truncate(path):
 def test_a_damaged_file_is_named(finished, file, damage, rule, target):
     for path in finished.folder.glob(file):
         damage(path)
-    (finished.folder / target).unlink()  # to be made again, from what is damaged now
+    (finished.folder / target).unlink()  # made again, from what is now damaged
     done = finished.run("--cores", 1, target, check=False)
     assert done.returncode != 0
     name = file.partition("*")[0]
@@ -180,7 +180,7 @@ def test_a_full_disk_is_named_and_what_was_made_is_whole(undisturbed, finished, 
     results("-t", "tmpfs", "-o", "size=4m", "tmpfs")
     filler = finished.folder / "results/filler"
     expected = {path: made for path, made in undisturbed.made.items() if path.startswith("results/tiny")}
-    # In the second round it is Snakemake that may find the disk full first, at its benchmarks; it names no file.
+    # In the second round Snakemake itself may find the disk full first, when writing its benchmarks; it names no file.
     for free, said in ((0, r"No space left on device.*results"), (60_000, r"No space left on device")):
         with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
             while True:

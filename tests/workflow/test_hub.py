@@ -1,6 +1,6 @@
 """DeepFloyd's weights as a user meets them: fetched from a hub, or refused in a sentence before the first job.
 
-The hub is a server on this machine; its client, and what that raises, are the real ones.
+The hub is a server on this machine; its client and the client's exceptions are the real ones.
 """
 
 import json
@@ -13,12 +13,12 @@ import pytest
 import torch
 import yaml
 
-from diffusion.checkpoints import load_arrays
+from fun.data.tensors import load_arrays
 from hub_cache import COMMIT, hub_cache, repositories
 from hub_server import Hub
 from project import PROJECT, SMALL, sentence
 
-# What else there may be beside the stages is of other repositories: it would only take longer.
+# The optional parts come from other repositories; they would only take longer.
 WITHOUT = ("stage_3", "clip_judge", "safety_checker", "watermark")
 SHIPPED = yaml.safe_load((PROJECT / "config.yaml").read_text())["cascades"]["deepfloyd"]
 SHIPPED = {key: entry for key, entry in SHIPPED.items() if key not in WITHOUT}
@@ -31,7 +31,7 @@ PARTS = ("text_encoder", "stage_1", "stage_2")
 
 @pytest.fixture(scope="module")
 def files():
-    """{repository: {path: content}} with all that stands beside what is needed."""
+    """{repository: {path: content}} with everything that is there besides what is needed."""
     return repositories(SHIPPED, decoys=True)
 
 
@@ -63,7 +63,7 @@ def shorter(stage):
 
 @pytest.fixture
 def workflow(project, tmp_path, monkeypatch):
-    """The same with no results, on a machine that knows no token and has an empty cache."""
+    """The same with no results, on a machine with no token and an empty cache."""
     for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
@@ -83,10 +83,10 @@ REFUSALS = {
     "licence not accepted": (
         {"HF_TOKEN": STRANGER},
         {},
-        rf"{XL} is gated and your token may not read it: accept its licence",
+        rf"{XL} is gated and your token has no access to it: accept its licence",
     ),
-    "token not valid": ({"HF_TOKEN": "hf_old"}, {}, r"127\S+ does not accept your token: make a new one"),
-    "no such repository": ({}, {"repositories": {}}, rf"there is no repository {XL} at 127\S+: look at its name"),
+    "token not valid": ({"HF_TOKEN": "hf_old"}, {}, r"127\S+ does not accept your token: create a new one"),
+    "no such repository": ({}, {"repositories": {}}, rf"there is no repository {XL} at 127\S+: check its name"),
     "no such repository, with a token": ({"HF_TOKEN": TOKEN}, {"repositories": {}}, rf"there is no repository {XL}"),
     "no such revision": ({"HF_TOKEN": TOKEN}, {"repositories": {XL: {"main": {}}}}, rf"{XL} has no revision c03d510"),
     "files missing": (
@@ -104,18 +104,18 @@ REFUSALS = {
     "offline": (
         {"HF_HUB_OFFLINE": "1"},
         {},
-        rf"{XL} at revision c03d510\w+ is not whole in the hub cache .*HF_HUB_OFFLINE",
+        rf"{XL} at revision c03d510\w+ is not complete in the hub cache .*HF_HUB_OFFLINE",
     ),
     "a proxy that refuses": (
         {"HF_ENDPOINT": "https://hub.example", "HTTPS_PROXY": "{hub}"},
         {},
-        r"the proxy does not let us reach hub.example",
+        r"the proxy blocks access to hub.example",
     ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_what_cannot_be_had_is_one_sentence_before_the_first_job(workflow, hub, monkeypatch, case):
+def test_what_cannot_be_fetched_is_one_sentence_before_the_first_job(workflow, hub, monkeypatch, case):
     environment, faults, message = REFUSALS[case]
     for name, value in faults.items():
         setattr(hub, name, value)
@@ -135,7 +135,7 @@ def needed(path):
 
 
 def test_fetched_once_and_then_used_without_a_network(workflow, hub, monkeypatch, tmp_path, files):
-    """Text encoder, stages and figure, with a token that is to leave no trace; again, with nothing to do; without the cache."""
+    """Text encoder, stages and figure, with a token that must leave no trace; again, with nothing to do; without the cache."""
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setenv("HF_ENDPOINT", hub.address)
     said = workflow.run("--cores", 1, "fetch_cascade").stdout
@@ -161,7 +161,7 @@ def test_fetched_once_and_then_used_without_a_network(workflow, hub, monkeypatch
     next((tmp_path / "hf/hub").glob("models--DeepFloyd--IF-I-XL*/snapshots/*/unet/*.safetensors")).unlink()
     done = workflow.run("--cores", 1, FIGURE, check=False)
     assert re.fullmatch(
-        rf"{XL} was fetched, but the hub cache {tmp_path}/hf/hub has not its unet/\S+: let HF_HOME name the folder it was "
+        rf"{XL} was fetched, but the hub cache {tmp_path}/hf/hub has no unet/\S+: set HF_HOME to the folder it was "
         rf"fetched into, or fetch it again with `hf download {XL} unet/\S+ --revision \w+ --force-download`",
         sentence(done),
     )
@@ -175,7 +175,7 @@ def test_a_file_damaged_on_its_way_is_refused_removed_and_fetched_again(workflow
     done = workflow.run("--cores", 1, FIGURE, check=False)
     assert done.returncode != 0 and "Traceback" not in done.stdout
     assert re.search(
-        r"^fetch_cascade: \S+ at revision \w+: \S+ was damaged .* and is removed: start again", done.stdout, re.M
+        r"^fetch_cascade: \S+ at revision \w+: \S+ was damaged .* and has been removed: start again", done.stdout, re.M
     )
     assert not weights(workflow)
     assert not list(tmp_path.rglob("*.safetensors"))
@@ -207,7 +207,7 @@ def test_a_cache_that_is_whole_is_enough_even_for_a_branch(workflow, monkeypatch
 
 
 def assert_token_is_nowhere(workflow, said, *folders):
-    """No trace of a token in what was said, written, or remembered."""
+    """No trace of a token in the output, the results, Snakemake's own files, or other folders."""
     assert "hf_marked" not in said
     for folder in (workflow.folder / "results", workflow.folder / ".snakemake", *folders):
         for path in folder.rglob("*"):

@@ -1,4 +1,4 @@
-"""The MNIST half as its user runs it: whole, again, changed, killed."""
+"""The MNIST half as a user runs it: whole, again, changed, killed."""
 
 import copy
 import json
@@ -71,7 +71,7 @@ def test_snakemakes_own_report_needs_no_network(finished, tiny):
 def test_more_epochs_train_the_new_ones_only(finished, tiny):
     planned = finished.planned(*tiny(finished, epochs=5))
     assert planned["train_epoch"] == 2 * len(MODELS)
-    assert planned["sample_epoch"] == len(MODELS)  # the new last epoch; the first is drawn
+    assert planned["sample_epoch"] == len(MODELS)  # the new last epoch; the first is drawn already
     assert not {"download_mnist", "train_classifier"} & planned.keys()
 
 
@@ -84,12 +84,12 @@ def test_other_sampled_epochs_train_nothing(finished, tiny):
 @pytest.mark.parametrize(
     ("module", "rules", "others"),
     [
-        ("unet", {"train_epoch", "sample_epoch"}, {"train_classifier", "download_mnist"}),
-        ("scores", {"train_classifier", "score_epoch"}, {"train_epoch", "sample_epoch"}),
+        ("networks/mnist_unets", {"train_epoch", "sample_epoch"}, {"train_classifier", "download_mnist"}),
+        ("judging/scores", {"train_classifier", "score_epoch"}, {"train_epoch", "sample_epoch"}),
     ],
 )
 def test_an_edited_module_makes_its_jobs_run_again(finished, tiny, module, rules, others):
-    path = finished.folder / f"scripts/diffusion/{module}.py"
+    path = finished.folder / f"scripts/fun/{module}.py"
     text = path.read_text()
     try:
         path.write_text(text + "# edited\n")
@@ -103,7 +103,7 @@ def test_an_edited_module_makes_its_jobs_run_again(finished, tiny, module, rules
 
 
 def test_killed_inside_an_epoch_and_finished_on_two_cores_it_ends_in_the_same_bits(finished, new_workflow, tiny):
-    """kill -9 of Snakemake and its job while epoch 2 trains; then everything, from where it stands."""
+    """kill -9 of Snakemake and its job while epoch 2 trains; then everything, from where it stopped."""
     killed = new_workflow()
     arguments = tiny(killed)
     first, second, last = (CHECKPOINT.format(model="class_conditioned", epoch=epoch) for epoch in (1, 2, 3))

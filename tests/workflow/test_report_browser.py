@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
+from fun.reporting.page import render_page
 from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
-from reporting.page import render_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # No sandbox, so that it starts as root in a container; nothing that would use the network by itself.
@@ -51,7 +51,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser, report):
-    """A function that opens the report; at the end of the test the page must have complained of nothing and asked for nothing."""
+    """A function that opens the report; at the end of the test the page must have reported no error and requested nothing."""
     contexts, complaints = [], []
 
     def visit(width=1280, height=900, **options):

@@ -1,4 +1,4 @@
-"""profiles/slurm on a real SLURM of one node with made-up GPUs: what it asks for, and a training job that is cancelled."""
+"""profiles/slurm on a real SLURM with one node and made-up GPUs: what it asks for, and a training job that is cancelled."""
 
 import os
 import re
@@ -15,12 +15,12 @@ from project import SUPPORT
 CLUSTER = SUPPORT / "cluster.sh"
 CHECKPOINT = "results/mnist/class_conditioned/epoch_{}/checkpoint.safetensors"
 TRAINING_LOG = "results/logs/train_epoch/class_conditioned_{}.log"
-# Seconds until the first look at a job, as a command line may say; the profile's are for real queues.
+# Seconds until the first check of a job, for the command line; the profile's value is for real queues.
 PROFILE = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", 2, "--latency-wait", 10)
 
 
 def slurm_is_missing():
-    """Why there can be no SLURM here, or None."""
+    """Why SLURM cannot run here, or None."""
     path = os.environ["PATH"] + ":/usr/sbin:/sbin"
     missing = [name for name in ("sbatch", "slurmctld", "slurmd", "munged") if shutil.which(name, path=path) is None]
     if missing:
@@ -47,14 +47,14 @@ def slurm():
 
 def start(workflow, *arguments):
     """Snakemake with the profile, running beside the test."""
-    log = open(workflow.folder / "snakemake.log", "w")  # noqa: SIM115 (the process has it)
+    log = open(workflow.folder / "snakemake.log", "w")  # noqa: SIM115 (the process uses it)
     return subprocess.Popen(
         workflow.command(*PROFILE, *arguments), cwd=workflow.folder, stdout=log, stderr=log, start_new_session=True
     )
 
 
 def wait_until(condition, run, workflow, seconds=180):
-    """Wait for a condition that is to come true while Snakemake runs, and return its value."""
+    """Wait for a condition to become true while Snakemake runs, and return its value."""
     end = time.time() + seconds
     while not (value := condition()):
         said = (workflow.folder / "snakemake.log").read_text()
@@ -86,8 +86,8 @@ def test_a_cancelled_training_goes_on_where_it_was(slurm, small_workflow):
 
     run = start(cluster, CHECKPOINT.format(3))
     wait_until(lambda: in_epoch_2(cluster), run, cluster)
-    (job,) = jobs(slurm).values()  # three epochs, one job of the queue; the download is no job of the queue
-    assert job["TimeLimit"] == "06:00:00"  # two hours an epoch
+    (job,) = jobs(slurm).values()  # three epochs, one job of the queue; the download is not one
+    assert job["TimeLimit"] == "06:00:00"  # two hours per epoch
     assert job["MinMemoryNode"] == "4000M"
     slurm("scancel", job["JobId"])
     assert run.wait(timeout=180) != 0

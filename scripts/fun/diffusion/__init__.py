@@ -1,0 +1,1 @@
+"""The diffusion process: noise schedule, sampling steps, guidance, views, and the tasks built on them."""

@@ -1,0 +1,53 @@
+"""Digits from a network trained on MNIST, sampled with `denoise()`."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from fun.diffusion.guidance import Branch, predict_noise
+from fun.diffusion.sampling import STEPS, State, denoise, dynamic_threshold, randn, spaced_timesteps, timestep_pairs
+from fun.networks.mnist_unets import NO_CLASS
+
+
+def generate(
+    network,
+    labels: Tensor,
+    seeds: Sequence[int],
+    sampler: str,
+    spacing: str,
+    num_steps: int,
+    guidance_scale: float,
+    guidance_below: float = 1.0,
+    x_t: Tensor | None = None,
+    start: int | None = None,
+) -> Iterator[State]:
+    """Sample one digit per label; yields the states of `denoise()`.
+
+    Args:
+        network: one of fun.networks.mnist_unets.
+        labels: (N,) int64; NO_CLASS stands for any digit.
+        seeds: N seeds, one per sample.
+        sampler, spacing, num_steps: see fun.diffusion.sampling.
+        guidance_below: guide only at t <= guidance_below * T (Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724):
+            in the noisiest steps guidance costs variety (docs/measurements.md).
+        x_t, start: images (N, 1, 28, 28) noised to the timestep `start`, to begin with; by default pure noise.
+    """
+    schedule = network.schedule
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    timesteps = spaced_timesteps(spacing, schedule.num_train_timesteps, num_steps)
+    branches, unconditional = [Branch(labels)], torch.full_like(labels, NO_CLASS)
+    guided_to = guidance_below * schedule.num_train_timesteps
+
+    def predict(x, t):
+        return predict_noise(network, x, t, branches, guidance_scale if t <= guided_to else 1.0, unconditional)
+
+    return denoise(
+        schedule,
+        predict,
+        randn((1, 28, 28), generators) if x_t is None else x_t,
+        timestep_pairs(timesteps, start),
+        STEPS[sampler],
+        generators,
+        threshold=dynamic_threshold,
+    )

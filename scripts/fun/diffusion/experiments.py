@@ -1,0 +1,278 @@
+"""The tasks of experiments, each a few lines on top of `denoise()`.
+
+An experiment makes one figure. Its samples are the product of its axes (prompts, guidance scales, timesteps, seeds) and
+go through the network as one batch. A task's function makes stage I's pictures or, given those as `low`, stage II's.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from inspect import getfullargspec
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fun.data.images import MASKS, load_image, load_mask, make_mask
+from fun.data.prompts import normalise
+from fun.diffusion.cascade import Stage
+from fun.diffusion.filters import frequency_bands
+from fun.diffusion.guidance import Branch, predict_noise
+from fun.diffusion.sampling import STEPS, State, denoise, randn, spaced_timesteps, timestep_pairs
+from fun.diffusion.similarity import best_blur, psnr, ssim
+from fun.diffusion.views import make_view
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A stage, and how to sample from it."""
+
+    stage: Stage
+    embeds: dict[str, Tensor]  # {normalised prompt: (L, D)}
+    grid: int  # side length in pixels of stage I's pictures, also if `stage` is stage II
+    sampler: str  # see sampling.STEPS
+    steps: int
+    spacing: str  # see sampling.spaced_timesteps
+    variance: str  # for the sampler "ddpm": "learned", "small" or "large"
+    thresholding: bool
+    guidance_scale: float
+    noise_level: int | None = None  # stage II: the timestep of its companion's noise
+    max_batch: int | None = None
+    progress: Callable[..., Iterable] = lambda states, description, total: states
+
+    def cond(self, samples: Sequence[dict], prompt: str | None = None) -> Tensor:
+        """(N, L, D): the embedding of `prompt` for all N samples, or of each sample's own prompt if None."""
+        prompts = [sample["prompt"] if prompt is None else prompt for sample in samples]
+        return torch.stack([self.embeds[normalise(prompt)] for prompt in prompts])
+
+    def image(self, path: str) -> Tensor:
+        """The picture `path` at this stage's size: (1, 3, size, size)."""
+        return torch.from_numpy(load_image(path, self.stage.size))[None].to(self.stage.device)
+
+    def first_noise(self, samples: Sequence[dict]) -> tuple[Tensor, list[torch.Generator]]:
+        """Each sample's first noise (N, 3, size, size), and the generators for later draws."""
+        generators = [torch.Generator().manual_seed(sample["seed"]) for sample in samples]
+        size = self.stage.size
+        return randn((self.stage.channels, size, size), generators, self.stage.device), generators
+
+    def walk(
+        self,
+        samples: Sequence[dict],
+        branches: Sequence[Branch],
+        low: Tensor | None = None,
+        image: Tensor | None = None,
+        start: int | None = None,
+        unknown: Tensor | None = None,
+    ) -> Iterator[State]:
+        """Run the reverse loop; yields its states.
+
+        Args:
+            samples: N samples, each with a "seed"; in stage I each may have a "guidance_scale" of its own.
+            low: (N, 3, h, w), the pictures for stage II to enlarge.
+            image, start: begin with `image` (1, 3, H, W) noised to the timestep `start`, instead of with pure noise.
+            image, unknown: after each step put back `image`, noised to the same timestep, where `unknown` (H, W) is False.
+        """
+        stage = self.stage
+        x_t, generators = self.first_noise(samples)
+        timesteps = spaced_timesteps(self.spacing, stage.schedule.num_train_timesteps, self.steps)
+        if start is not None:
+            x_t = stage.schedule.q_sample(image, start, x_t)
+        predict = partial(
+            predict_noise,
+            stage.network,
+            branches=branches,
+            guidance_scale=self._guidance_scale(samples, low),
+            unconditional=self.cond(samples, ""),
+            companion=None if low is None else stage.companion(low, self.noise_level, generators),
+            max_batch=self.max_batch,
+        )
+
+        def put_back(x, t):
+            known = image if t < 0 else stage.schedule.q_sample(image, t, randn(x.shape[1:], generators, x.device))
+            return torch.where(unknown, x, known)
+
+        states = denoise(
+            stage.schedule,
+            predict,
+            x_t,
+            timestep_pairs(timesteps, start),
+            self._step(),
+            generators,
+            threshold=stage.threshold if self.thresholding else None,
+            constraint=None if unknown is None else put_back,
+        )
+        return self.progress(states, f"{len(samples)} samples", len(timesteps))
+
+    def _guidance_scale(self, samples, low):
+        """A number if all samples have the same scale, else (N,). Scales of single samples apply to stage I only."""
+        if low is not None:
+            return self.guidance_scale
+        scales = [sample.get("guidance_scale", self.guidance_scale) for sample in samples]
+        return scales[0] if len(set(scales)) == 1 else torch.tensor(scales)
+
+    def _step(self):
+        if self.sampler != "ddpm":
+            return STEPS[self.sampler]
+        if self.variance == "learned" and not self.stage.learned_variance:
+            raise ValueError("this network predicts no variance: variance must be small or large, not learned")
+        return partial(STEPS["ddpm"], variance=self.variance)
+
+
+# Tasks: (sampler, samples, low, entries of the experiment) -> {name: tensor}; "x_0" (N, 3, size, size) are the pictures.
+
+
+def forward_process(sampler: Sampler, samples: list[dict], low: None, *, image: str) -> dict[str, Tensor]:
+    """The picture (as x_0) and its x_t at each sample's timestep. Uses no network."""
+    x_0, (noise, _) = sampler.image(image), sampler.first_noise(samples)
+    t, schedule = torch.tensor([sample["timestep"] for sample in samples]), sampler.stage.schedule
+    return {"x_0": x_0, "x_t": schedule.q_sample(x_0, t, noise), "alpha_bar": schedule.alpha_bar(t).float()}
+
+
+def denoising(
+    sampler: Sampler, samples: list[dict], low: None, *, image: str, prompt: str, keep_every: int
+) -> dict[str, Tensor]:
+    """Noise a picture, and denoise it in four ways: blur, fair blur (of x_t / sqrt(abar_t)), one step, all steps.
+
+    Returns each with its PSNR and SSIM (N,) against the picture, and every k-th state (k is `keep_every`) of the first
+    sample with the highest timestep.
+    """
+    original, (noise, _) = sampler.image(image), sampler.first_noise(samples)
+    t, schedule = torch.tensor([sample["timestep"] for sample in samples]), sampler.stage.schedule
+    x_t = schedule.q_sample(original, t, noise)
+    ways = {"noisy": x_t, "one_step": torch.empty_like(x_t), "x_0": torch.empty_like(x_t)}
+    ways["blur"], sigma_blur = best_blur(x_t, original)
+    signal = schedule.alpha_bar(t).sqrt().view(-1, 1, 1, 1).to(x_t)
+    ways["fair_blur"], sigma_fair_blur = best_blur(x_t / signal, original)
+    for start, rows, group in _groups(samples, "timestep"):
+        branch = Branch(sampler.cond(group, prompt))
+        states = list(sampler.walk(group, [branch], image=original, start=start))
+        ways["one_step"][rows] = states[0].x_0  # the loop's first estimate
+        ways["x_0"][rows] = states[-1].x_t
+    kept = sorted({*range(0, len(states), keep_every), len(states) - 1})
+    return (
+        ways
+        | {f"psnr_{way}": psnr(x, original) for way, x in ways.items()}
+        | {f"ssim_{way}": ssim(x, original) for way, x in ways.items()}
+        | {"original": original, "sigma_blur": sigma_blur, "sigma_fair_blur": sigma_fair_blur}
+        | {
+            "states": torch.stack([states[i].x_t[0] for i in kept]),
+            "estimates": torch.stack([states[i].x_0[0] for i in kept]),
+            "timesteps": torch.tensor([states[i].t for i in kept]),
+        }
+    )
+
+
+def text_to_image(sampler: Sampler, samples: list[dict], low: Tensor | None) -> dict[str, Tensor]:
+    """Turn pure noise into a picture of the prompt."""
+    return {"x_0": _last(sampler.walk(samples, [Branch(sampler.cond(samples))], low))}
+
+
+def image_to_image(sampler: Sampler, samples: list[dict], low: Tensor | None, *, image: str) -> dict[str, Tensor]:
+    """SDEdit (https://arxiv.org/abs/2108.01073): noise the picture to each sample's start timestep, and denoise it from
+    there."""
+    if low is not None:
+        return text_to_image(sampler, samples, low)
+    original = sampler.image(image)
+    x_0 = torch.empty(len(samples), *original.shape[1:], device=original.device)
+    for start, rows, group in _groups(samples, "start"):
+        x_0[rows] = _last(sampler.walk(group, [Branch(sampler.cond(group))], image=original, start=start))
+    return {"x_0": x_0, "original": original}
+
+
+def inpainting(
+    sampler: Sampler, samples: list[dict], low: Tensor | None, *, image: str, mask: str
+) -> dict[str, Tensor]:
+    """Repaint the picture where the mask is True; elsewhere put the known picture back after each step (the method of the
+    CS180 assignment, after RePaint, https://arxiv.org/abs/2201.09865)."""
+    original, size = sampler.image(image), sampler.stage.size
+    unknown = torch.from_numpy(make_mask(mask, size) if mask in MASKS else load_mask(mask, size)).to(original.device)
+    states = sampler.walk(samples, [Branch(sampler.cond(samples))], low, image=original, unknown=unknown)
+    return {"x_0": _last(states), "original": original, "mask": unknown}
+
+
+def visual_anagram(
+    sampler: Sampler, samples: list[dict], low: Tensor | None, *, views: list[dict]
+) -> dict[str, Tensor]:
+    """One picture that shows each prompt under its view: the noise is the mean over the views."""
+    mean = partial(torch.mul, other=1 / len(views))
+    branches = [
+        Branch(sampler.cond(samples, view["prompt"]), make_view(view["view"], sampler.grid, view["seed"]), mean)
+        for view in views
+    ]
+    return {"x_0": _last(sampler.walk(samples, branches, low))}
+
+
+def hybrid_image(
+    sampler: Sampler,
+    samples: list[dict],
+    low: Tensor | None,
+    *,
+    prompts: list[str],
+    sigmas: list[float],
+    kernel_size: int | None,
+) -> dict[str, Tensor]:
+    """One picture whose coarse structure shows the first prompt, and whose finest structure shows the last. sigmas and
+    kernel_size are in pixels of stage I."""
+    factor = sampler.stage.size // sampler.grid
+    reach = None if kernel_size is None else (kernel_size - 1) * factor + 1
+    bands = frequency_bands([sigma * factor for sigma in sigmas], reach)
+    branches = [Branch(sampler.cond(samples, p), part=band) for p, band in zip(prompts, bands, strict=True)]
+    return {"x_0": _last(sampler.walk(samples, branches, low))}
+
+
+def upsample(sampler: Sampler, samples: list[dict], low: None, *, image: str) -> dict[str, Tensor]:
+    """Stage II alone, on the picture scaled down to stage I's size."""
+    low = torch.from_numpy(load_image(image, sampler.grid)).expand(len(samples), -1, -1, -1)
+    return text_to_image(sampler, samples, low) | {"low": low[:1]}
+
+
+class Task(NamedTuple):
+    """A task's function, and its axes: {entry of the experiment, a list: name of one of its values in a sample}."""
+
+    run: Callable[..., dict[str, Tensor]]
+    axes: dict[str, str]
+
+
+SEEDS = {"seeds": "seed"}
+TASKS = {
+    "forward_process": Task(forward_process, {"timesteps": "timestep"} | SEEDS),
+    "denoising": Task(denoising, {"timesteps": "timestep"} | SEEDS),
+    "text_to_image": Task(text_to_image, {"prompts": "prompt", "guidance_scales": "guidance_scale"} | SEEDS),
+    "image_to_image": Task(image_to_image, {"starts": "start"} | SEEDS),
+    "inpainting": Task(inpainting, SEEDS),
+    "visual_anagram": Task(visual_anagram, SEEDS),
+    "hybrid_image": Task(hybrid_image, SEEDS),
+    "upsample": Task(upsample, SEEDS),
+}
+
+
+def make_samples(task: str, experiment: dict) -> list[dict]:
+    """A dict per sample: its values on the axes (the last axis changes fastest), and the prompt if all share one."""
+    axes = {name: experiment[entry] for entry, name in TASKS[task].axes.items() if entry in experiment}
+    shared = {"prompt": experiment["prompt"]} if "prompt" in experiment else {}
+    return [shared | dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+
+
+def run(
+    task: str, experiment: dict, sampler: Sampler, samples: list[dict], low: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Run a task on these samples; returns its tensors. The keyword-only parameters of a task's function name the entries
+    of the experiment that it takes."""
+    function = TASKS[task].run
+    entries = {entry: experiment[entry] for entry in getfullargspec(function).kwonlyargs}
+    return function(sampler, samples, low, **entries)
+
+
+def _groups(samples, key) -> Iterator[tuple[int, list[int], list[dict]]]:
+    """Group samples by their `key`, in ascending order: (value, indices of the samples, the samples)."""
+    for value in sorted({sample[key] for sample in samples}):
+        rows = [i for i, sample in enumerate(samples) if sample[key] == value]
+        yield value, rows, [samples[i] for i in rows]
+
+
+def _last(states):
+    """The finished samples."""
+    for state in states:
+        x_t = state.x_t
+    return x_t

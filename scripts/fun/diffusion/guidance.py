@@ -1,0 +1,98 @@
+"""The predicted noise of one step, from one batch: classifier-free guidance, views and parts.
+
+Classifier-free guidance: https://arxiv.org/abs/2207.12598; Visual Anagrams: https://arxiv.org/abs/2311.17919;
+Factorized Diffusion (hybrids): https://arxiv.org/abs/2404.11615.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fun.diffusion.views import View, identity
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One reading of the picture: what it should show, under which view, and which part of the noise it determines.
+
+    A text prompt or a digit is one branch. An anagram of n views is n branches whose part is 1 / n. A hybrid is two or
+    more branches with the same view, whose parts are frequency bands, such as a low-pass and a high-pass filter.
+    """
+
+    cond: Tensor  # (N, ...): prompt_embeds (N, L, D) or class labels (N,)
+    view: View = identity
+    part: Callable[[Tensor], Tensor] | None = None  # linear, (N, C, H, W) -> the same shape; None: all of the noise
+
+
+def predict_noise(
+    network: Callable[[Tensor, int, Tensor], tuple[Tensor, Tensor | None]],
+    x_t: Tensor,
+    t: int,
+    branches: Sequence[Branch],
+    guidance_scale: float | Tensor = 1.0,
+    unconditional: Tensor | None = None,
+    companion: Tensor | None = None,
+    max_batch: int | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """The noise of x_t, combined from all branches, which go through the network as one batch.
+
+    Each branch sees view(x_t). Its noise is guided, noise_u + scale (noise_c - noise_u), then the inverse view is
+    applied, then its part; the results of the branches are summed.
+
+    Args:
+        network: (x, t, cond) -> noise and the raw variance channels v in [-1, 1] (or None).
+        guidance_scale: a number, or (N,), one per sample; if it is the number 1, the unconditional half is not computed.
+        unconditional: (N, ...) like a branch's cond: the embedding of the empty prompt, or the "no class" label.
+        companion: (N, C, H, W), what the network sees in addition to x_t, under the same view (stage II's enlarged picture).
+        max_batch: the largest number of samples per call; a larger batch is split.
+
+    Returns:
+        noise (N, C, H, W) and v (N, C, H, W) or None: v comes from the conditional half, as in guided-diffusion.
+    """
+    guided = unconditional is not None and (torch.is_tensor(guidance_scale) or guidance_scale != 1)
+    x = x_t if companion is None else torch.cat([x_t, companion], 1)
+
+    batch: list[tuple[View, Tensor]] = []
+    unconditional_at: dict[View, int] = {}
+    conditional_at: list[int] = []
+    for branch in branches:
+        if guided and branch.view not in unconditional_at:  # does not depend on the prompt: once for each view
+            unconditional_at[branch.view] = len(batch)
+            batch.append((branch.view, unconditional))
+        conditional_at.append(len(batch))
+        batch.append((branch.view, branch.cond))
+    noises, vs = _call(
+        network, torch.cat([view.view(x) for view, _ in batch]), t, torch.cat([cond for _, cond in batch]), max_batch
+    )
+    noises = noises.chunk(len(batch))
+    vs = None if vs is None else vs.chunk(len(batch))
+
+    scale = guidance_scale.to(x_t).view(-1, 1, 1, 1) if torch.is_tensor(guidance_scale) else guidance_scale
+    noise, v = 0, None if vs is None else 0
+    for branch, c in zip(branches, conditional_at, strict=True):
+        part = branch.part or _whole
+        branch_noise = noises[c]
+        if guided:
+            u = unconditional_at[branch.view]
+            branch_noise = noises[u] + scale * (noises[c] - noises[u])
+        noise = noise + part(branch.view.inverse(branch_noise))
+        if vs is not None:
+            v = v + part(branch.view.inverse_variance(vs[c]))
+    if v is not None and len(branches) > 1:
+        v = v.clamp(-1, 1)  # a mean stays in the range; a hybrid's high-pass filter can leave it
+    return noise, v
+
+
+def _whole(x: Tensor) -> Tensor:
+    return x
+
+
+def _call(network: Callable, x: Tensor, t: int, cond: Tensor, max_batch: int | None) -> tuple[Tensor, Tensor | None]:
+    """network(x, t, cond), at most max_batch samples at a time."""
+    if max_batch is None or len(x) <= max_batch:
+        return network(x, t, cond)
+    chunks = zip(x.split(max_batch), cond.split(max_batch), strict=True)
+    noises, vs = zip(*(network(x_chunk, t, cond_chunk) for x_chunk, cond_chunk in chunks), strict=True)
+    return torch.cat(noises), None if vs[0] is None else torch.cat(vs)

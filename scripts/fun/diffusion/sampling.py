@@ -1,0 +1,158 @@
+"""The reverse process: `denoise()` is the one loop that makes every picture of this project.
+
+MNIST digits, DeepFloyd's two stages, SDEdit, inpainting, anagrams and hybrids differ only in what they pass to it.
+DDPM: https://arxiv.org/abs/2006.11239, DDIM: https://arxiv.org/abs/2010.02502, thresholding: https://arxiv.org/abs/2205.11487.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fun.diffusion.schedule import NoiseSchedule
+
+
+class State(NamedTuple):
+    """The result of one step of the loop."""
+
+    t: int  # the timestep reached; -1 is the finished sample
+    x_t: Tensor  # (N, C, H, W) at that timestep
+    x_0: Tensor  # (N, C, H, W), the estimate of the clean image used in this step
+
+
+def denoise(
+    schedule: NoiseSchedule,
+    predict_noise: Callable[[Tensor, int], tuple[Tensor, Tensor | None]],
+    x_t: Tensor,
+    pairs: Sequence[tuple[int, int]],
+    step: Callable[..., Tensor],
+    generators: Sequence[torch.Generator],
+    threshold: Callable[[Tensor], Tensor] | None = None,
+    constraint: Callable[[Tensor, int], Tensor] | None = None,
+) -> Iterator[State]:
+    """Walk from noise to image; yields a State after each step.
+
+    Args:
+        predict_noise: (x_t, t) -> noise (N, C, H, W) and the raw variance channels v in [-1, 1], or None.
+        x_t: (N, C, H, W) float32, at the first pair's t: pure noise, or a noised image (SDEdit).
+        pairs: (t, t_prev) of each step, as made by `timestep_pairs`.
+        step: `ddpm_step` or `ddim_step`.
+        generators: on the CPU, one for each of the N samples, so that a sample does not depend on the others.
+        threshold: applied to each estimate of x_0.
+        constraint: (x, t_prev) -> x, applied after each step (inpainting).
+    """
+    draw = partial(randn, x_t.shape[1:], generators, device=x_t.device)
+    for t, t_prev in pairs:
+        # Entered for each step: held across the yield, it would switch off gradients in the caller.
+        with torch.no_grad():
+            noise, v = predict_noise(x_t, t)
+            x_0 = schedule.predict_x_start(x_t, t, noise)
+            if threshold is not None:
+                x_0 = threshold(x_0)
+            x_t = step(schedule, t, t_prev, x_t, x_0, v, draw)
+            if constraint is not None:
+                x_t = constraint(x_t, t_prev)
+        yield State(t_prev, x_t, x_0)
+
+
+def ddpm_step(
+    schedule: NoiseSchedule,
+    t: int,
+    t_prev: int,
+    x_t: Tensor,
+    x_0: Tensor,
+    v: Tensor | None,
+    draw: Callable[[], Tensor],
+    variance: str = "small",
+) -> Tensor:
+    """A sample of p(x_t_prev | x_t).
+
+    Its variance is betatilde ("small"), beta ("large"), or between the two on a log scale, given by the network's v
+    ("learned", Nichol and Dhariwal 2021, equation 15). The last step adds no noise.
+    """
+    mean, beta_tilde = schedule.q_posterior(x_0, x_t, t, t_prev)
+    if t_prev < 0:
+        return mean
+    beta, _ = schedule.stride(t, t_prev)
+    if variance == "learned":
+        sigma = torch.exp(learned_log_variance(v, beta.log(), beta_tilde.log()) / 2)
+    elif variance == "small":
+        sigma = beta_tilde.sqrt()
+    elif variance == "large":
+        sigma = beta.sqrt()
+    else:
+        raise ValueError(f"unknown variance {variance!r}; known: learned, small, large")
+    return mean + sigma * draw()
+
+
+def learned_log_variance(v: Tensor, log_beta: Tensor, log_beta_tilde: Tensor) -> Tensor:
+    """The log of a step's variance: the raw variance channels v in [-1, 1] interpolate between the logs of its two bounds
+    (`NoiseSchedule.stride`; Nichol and Dhariwal 2021, equation 15)."""
+    share = (v + 1) / 2
+    return share * log_beta + (1 - share) * log_beta_tilde
+
+
+def ddim_step(
+    schedule: NoiseSchedule,
+    t: int,
+    t_prev: int,
+    x_t: Tensor,
+    x_0: Tensor,
+    v: Tensor | None,
+    draw: Callable[[], Tensor],
+) -> Tensor:
+    """The deterministic step (eta = 0): the same image and the same noise, at a lower noise level.
+
+    The noise is computed from x_t and x_0, as in guided-diffusion: the network's own does not match an x_0 that was
+    thresholded, which spoils digits (docs/measurements.md).
+    """
+    return schedule.q_sample(x_0, t_prev, schedule.noise_from_x_start(x_t, t, x_0))
+
+
+STEPS = {"ddpm": ddpm_step, "ddim": ddim_step}
+
+
+def spaced_timesteps(spacing: str, num_train_timesteps: int, num_steps: int) -> list[int]:
+    """Descending timesteps in [0, T - 1].
+
+    "stride" takes every (T // num_steps)-th timestep, from the largest multiple below T down to 0: with 33 steps and
+    T = 1000 the 990, 960, ..., 0 of the CS180 assignment (34 values). The others are diffusers': "leading" (957, ...,
+    33, 0 for 30 steps), "trailing" (999, 966, ...), "linspace" (999, ..., 0).
+    """
+    T, n = num_train_timesteps, num_steps
+    if not 1 <= n <= T:
+        raise ValueError(f"num_steps must be between 1 and {T}, not {n}")
+    if spacing == "stride":
+        return list(range(0, T, T // n))[::-1]
+    if spacing == "leading":
+        return [i * (T // n) for i in range(n)][::-1]
+    if spacing == "trailing":
+        return [round(T - i * T / n) - 1 for i in range(n)]
+    if spacing == "linspace":
+        return [0] if n == 1 else [round(i * (T - 1) / (n - 1)) for i in range(n)][::-1]
+    raise ValueError(f"unknown spacing {spacing!r}; known: stride, leading, trailing, linspace")
+
+
+def timestep_pairs(timesteps: Sequence[int], start: int | None = None) -> list[tuple[int, int]]:
+    """(t, t_prev) of each step; the last step ends at -1, the clean image. With `start` the first step begins there."""
+    if start is not None:
+        timesteps = [start, *(t for t in timesteps if t < start)]
+    return list(zip(timesteps, [*timesteps[1:], -1], strict=True))
+
+
+def dynamic_threshold(x_0: Tensor, ratio: float = 0.95, sample_max_value: float = 1.0) -> Tensor:
+    """Clip each image to its own `ratio` quantile s of |x_0|, limited to [1, sample_max_value], and divide by s (Imagen).
+    With sample_max_value = 1 this is plain clipping to [-1, 1]."""
+    if sample_max_value == 1:
+        return x_0.clamp(-1, 1)
+    s = torch.quantile(x_0.abs().flatten(1), ratio, dim=1).clamp(1, sample_max_value)
+    s = s.view(-1, *[1] * (x_0.ndim - 1))
+    return x_0.clamp(-s, s) / s
+
+
+def randn(shape: Sequence[int], generators: Sequence[torch.Generator], device: torch.device | str = "cpu") -> Tensor:
+    """Standard normal noise (N, *shape), one draw from each of the N generators. It is drawn on the CPU, so that a seed
+    gives the same picture on every device."""
+    return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators]).to(device)

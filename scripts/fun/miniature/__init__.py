@@ -1,0 +1,1 @@
+"""The miniature of IF: its pictures, networks and training, and the judge that reads its pictures."""

@@ -1,0 +1,195 @@
+"""The MNIST U-Nets: two networks that predict the noise in a noised 1 x 28 x 28 image, one of them via the velocity v.
+
+`SmallUNet` is this project's own; training it takes 12 times fewer operations per image than the assignment's U-Net.
+`CS180UNet` is the U-Net of UC Berkeley's CS180, project 5, part B, layer for layer.
+
+Every network here is a function of (x_t, t, labels):
+    x_t     (N, 1, 28, 28) float32
+    t       int, or (N,) int tensor in 0 .. T - 1
+    labels  (N,) int64, 0 .. 9, or NO_CLASS (10); a network without class conditioning ignores them
+`predict` returns what the network was trained to predict (`prediction_type`: "epsilon" or "v_prediction"), (N, 1, 28, 28).
+Calling the network returns (noise, None): None stands for the learned variance, which these networks do not have.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+NO_CLASS = 10  # the label of an image whose class is hidden
+
+
+class NoisePredictor(nn.Module):
+    """The base class of the two networks: turns what they predict into noise."""
+
+    prediction_type: str
+
+    def __init__(self, schedule):
+        super().__init__()
+        self.schedule = schedule
+
+    def forward(self, x_t, t, labels):
+        """-> (noise (N, 1, 28, 28), None)."""
+        prediction = self.predict(x_t, t, labels)
+        if self.prediction_type == "v_prediction":
+            prediction = self.schedule.noise_from_velocity(x_t, t, prediction)
+        return prediction, None
+
+    def relative_time(self, x_t, t):
+        """t / T for each image: (N,) float32 in [0, 1)."""
+        t = torch.as_tensor(t, device=x_t.device).expand(len(x_t))
+        return t.to(torch.float32) / self.schedule.num_train_timesteps
+
+
+# --- the small U-Net ---
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions and a skip connection; between them the embedding scales and shifts (as in guided-diffusion)."""
+
+    def __init__(self, in_channels, out_channels, embedding_channels):
+        super().__init__()
+        self.norm_1 = nn.GroupNorm(in_channels // 16, in_channels)
+        self.conv_1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.scale_shift = nn.Linear(embedding_channels, 2 * out_channels)
+        self.norm_2 = nn.GroupNorm(out_channels // 16, out_channels)
+        self.conv_2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+        zero_(self.scale_shift)
+        zero_(self.conv_2)  # untrained, a block is only its skip connection
+
+    def forward(self, x, embedding):
+        h = self.conv_1(F.silu(self.norm_1(x)))
+        scale, shift = self.scale_shift(embedding)[:, :, None, None].chunk(2, dim=1)
+        h = (self.norm_2(h) * (1 + scale)).add_(shift)  # in place, here and below: faster (docs/measurements.md)
+        return self.conv_2(F.silu(h)).add_(self.skip(x))
+
+
+class SmallUNet(NoisePredictor):
+    """0.39 M parameters. Predicts v.
+
+    The image is folded from 28 x 28 to 14 x 14 x 4, goes through one residual block at 14 x 14, three at 7 x 7 and one at
+    14 x 14, and is unfolded again. Nothing is computed at 28 x 28, where the assignment's U-Net has most of its operations.
+    """
+
+    prediction_type = "v_prediction"
+
+    def __init__(self, schedule, class_conditioned, width=32, embedding_channels=128):
+        super().__init__(schedule)
+        self.register_buffer("frequencies", torch.logspace(0, 3, 32), persistent=False)  # of t / T
+        self.time_embedding = nn.Sequential(
+            nn.Linear(64, embedding_channels), nn.SiLU(), nn.Linear(embedding_channels, embedding_channels)
+        )
+        self.class_embedding = nn.Embedding(NO_CLASS + 1, embedding_channels) if class_conditioned else None
+        self.stem = nn.Conv2d(4, width, 3, padding=1)
+        self.down_block = ResidualBlock(width, width, embedding_channels)
+        self.down = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
+        self.middle_blocks = nn.ModuleList(ResidualBlock(2 * width, 2 * width, embedding_channels) for _ in range(3))
+        self.up = nn.Conv2d(2 * width, 4 * width, 1)
+        self.up_block = ResidualBlock(2 * width, width, embedding_channels)
+        self.norm = nn.GroupNorm(width // 16, width)
+        self.output = nn.Conv2d(width, 4, 3, padding=1)
+        zero_(self.output)
+
+    def predict(self, x_t, t, labels):
+        """-> v (N, 1, 28, 28)."""
+        angles = self.relative_time(x_t, t)[:, None] * self.frequencies
+        embedding = self.time_embedding(torch.cat([angles.sin(), angles.cos()], dim=1))
+        if self.class_embedding is not None:
+            embedding = embedding + self.class_embedding(labels)
+        embedding = F.silu(embedding)  # (N, 128)
+
+        # Channels last, as the convolutions compute: otherwise each converts its input (docs/measurements.md).
+        x = F.pixel_unshuffle(x_t, 2).contiguous(memory_format=torch.channels_last)
+        x = self.stem(x)  # (N, 32, 14, 14)
+        skip = x = self.down_block(x, embedding)
+        x = self.down(x)  # (N, 64, 7, 7)
+        for block in self.middle_blocks:
+            x = block(x, embedding)
+        x = F.pixel_shuffle(self.up(x), 2)  # (N, 32, 14, 14)
+        x = self.up_block(torch.cat([x, skip], dim=1), embedding)
+        return F.pixel_shuffle(self.output(F.silu(self.norm(x))), 2)
+
+
+def zero_(layer):
+    """Set a layer's weight and bias to zero in place."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
+# --- the assignment's U-Net ---
+
+
+def conv(in_channels, out_channels, stride=1):
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, stride, padding=1), nn.BatchNorm2d(out_channels), nn.GELU()
+    )
+
+
+def conv_block(in_channels, out_channels):
+    return nn.Sequential(conv(in_channels, out_channels), conv(out_channels, out_channels))
+
+
+def down_block(in_channels, out_channels):
+    return nn.Sequential(conv(in_channels, out_channels, stride=2), conv_block(out_channels, out_channels))
+
+
+def up_block(in_channels, out_channels):
+    return nn.Sequential(
+        nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1),
+        nn.BatchNorm2d(out_channels),
+        nn.GELU(),
+        conv_block(out_channels, out_channels),
+    )
+
+
+def fc_block(in_features, out_features):
+    return nn.Sequential(nn.Linear(in_features, out_features), nn.GELU(), nn.Linear(out_features, out_features))
+
+
+class CS180UNet(NoisePredictor):
+    """The assignment's U-Net; `width` is its D. Predicts the noise."""
+
+    prediction_type = "epsilon"
+
+    def __init__(self, schedule, class_conditioned, width=64):
+        super().__init__(schedule)
+        self.initial = conv_block(1, width)
+        self.down_1 = down_block(width, width)
+        self.down_2 = down_block(width, 2 * width)
+        self.flatten = nn.Sequential(nn.AvgPool2d(7), nn.GELU())
+        self.unflatten = nn.Sequential(
+            nn.ConvTranspose2d(2 * width, 2 * width, 7), nn.BatchNorm2d(2 * width), nn.GELU()
+        )
+        self.up_1 = up_block(4 * width, width)
+        self.up_2 = up_block(2 * width, width)
+        self.output = nn.Sequential(conv_block(2 * width, width), nn.Conv2d(width, 1, 3, padding=1))
+        self.time_1 = fc_block(1, 2 * width)
+        self.time_2 = fc_block(1, width)
+        self.class_1 = fc_block(NO_CLASS, 2 * width) if class_conditioned else None
+        self.class_2 = fc_block(NO_CLASS, width) if class_conditioned else None
+
+    def predict(self, x_t, t, labels):
+        """-> noise (N, 1, 28, 28)."""
+        t = self.relative_time(x_t, t)[:, None]
+        c_1 = c_2 = 1.0
+        if self.class_1 is not None:
+            one_hot = F.one_hot(labels, NO_CLASS + 1)[:, :NO_CLASS].to(x_t.dtype)  # all zero for NO_CLASS
+            c_1, c_2 = self.class_1(one_hot)[:, :, None, None], self.class_2(one_hot)[:, :, None, None]
+        t_1, t_2 = self.time_1(t)[:, :, None, None], self.time_2(t)[:, :, None, None]
+
+        x_28 = self.initial(x_t)
+        x_14 = self.down_1(x_28)
+        x_7 = self.down_2(x_14)
+        x = c_1 * self.unflatten(self.flatten(x_7)) + t_1  # (N, 2D, 7, 7)
+        x = c_2 * self.up_1(torch.cat([x, x_7], dim=1)) + t_2  # (N, D, 14, 14)
+        x = self.up_2(torch.cat([x, x_14], dim=1))
+        return self.output(torch.cat([x, x_28], dim=1))
+
+
+NETWORKS = {"small": SmallUNet, "cs180": CS180UNet}
+
+
+def make_network(model: dict, schedule) -> NoisePredictor:
+    """The network of an entry of mnist/models, with random weights. model: {"network": one of NETWORKS, **its options}."""
+    options = dict(model)
+    return NETWORKS[options.pop("network")](schedule, **options)

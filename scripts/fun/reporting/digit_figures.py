@@ -1,0 +1,296 @@
+"""Part B's figures: what the MNIST networks learned and drew, as arguments of `write_figure`.
+
+Needs no torch: pictures are numpy arrays of grey levels (N, 28, 28) uint8.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+MNIST_SIZE = 60_000
+STATES_SHOWN = 12  # between noise and digit
+WAYS = {"noisy": "noisy", "one_step": "one step", "iterative": "iterative"}
+
+
+class Epoch(NamedTuple):
+    """What a model drew after an epoch, and how good it is."""
+
+    number: int
+    showcase: dict[str, np.ndarray]  # as sample_epoch writes it
+    scores: dict  # as score_epoch writes them
+    made_with: dict  # sampler, guidance_scale, seed
+
+
+class Model(NamedTuple):
+    """A model and its sampled epochs, in order."""
+
+    key: str  # its name in the configuration
+    network: str
+    class_conditioned: bool
+    images_per_epoch: int
+    epochs: list[Epoch]
+
+    @property
+    def name(self) -> str:
+        """The name as written in a sentence."""
+        return self.key.replace("_", "-")
+
+    @property
+    def drawn(self) -> dict:
+        """The provenance that all its drawn digits share."""
+        made = self.epochs[-1].made_with
+        return {
+            "model": self.key,
+            "network": self.network,
+            **made["sampler"],
+            "guidance_scale": made["guidance_scale"],
+        }
+
+
+def sheet(images: np.ndarray, columns: int) -> Image.Image:
+    """Images (N, 28, 28) as one picture of `columns` columns, each image with a border of one pixel."""
+    rows = len(images) // columns
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=64)
+    return Image.fromarray(padded.reshape(rows, columns, 30, 30).swapaxes(1, 2).reshape(rows * 30, columns * 30))
+
+
+def samples_figure(model: Model) -> dict:
+    """The forty digits that a model draws, epoch by epoch."""
+    last = model.epochs[-1]
+    passes = last.number * model.images_per_epoch / MNIST_SIZE
+    what = "Each column shows one requested digit." if model.class_conditioned else "Nobody said which digits to draw."
+    panels = [
+        {
+            "picture": sheet(epoch.showcase["grid"], 10),
+            "label": f"epoch {epoch.number}: {_summary(epoch.scores)}",
+            "alt": f"Forty digits drawn by the {model.name} model after epoch {epoch.number}, in four rows of ten.",
+            "state": f"epoch {epoch.number}",
+            "provenance": {**model.drawn, "epoch": epoch.number, "seed": epoch.made_with["seed"]},
+        }
+        for epoch in model.epochs
+    ]
+    accuracies = [
+        {"name": f"epoch {epoch.number}: class accuracy"} | _percent(epoch.scores["class_accuracy"])
+        for epoch in model.epochs
+        if model.class_conditioned
+    ]
+    distances = [
+        {"name": f"epoch {epoch.number}: Fréchet distance", "goal": "lower", **epoch.scores["frechet_distance"]}
+        for epoch in model.epochs
+    ]
+    floor = {key: last.scores["frechet_floor"][key] for key in ("value", "n")}
+    return {
+        "id": f"{model.key}_samples",
+        "title": f"Digits of the {model.name} model, epoch by epoch",
+        "caption": f"{last.number} epochs of {model.images_per_epoch:,} images = {passes:.3g} passes over MNIST. {what} "
+        "The noise they start from is the same in every epoch, so you can watch a digit take shape.",
+        "section": "training",
+        "blocks": [{"layout": "scrub", "panels": panels}],
+        "metrics": [
+            *accuracies,
+            *distances,
+            {"name": "Fréchet distance of real test digits (the floor)", "goal": "lower", **floor},
+        ],
+    }
+
+
+def _summary(scores):
+    """An epoch's scores in one line."""
+    accuracy, floor = scores.get("class_accuracy"), scores["frechet_floor"]
+    words = f"Fréchet distance {scores['frechet_distance']['value']:.2f} (real digits: {floor['value']:.2f})"
+    return f"{accuracy['value']:.1%} of {accuracy['n']:,} read as asked; {words}" if accuracy else words
+
+
+def _percent(rate):
+    """A rate as the entries of a figure's metric, in per cent."""
+    shown = {key: 100 * rate[key] for key in ("value", "low", "high")}
+    return {"unit": "%", "goal": "higher", "n": rate["n"]} | shown
+
+
+def reverse_process_figure(model: Model) -> dict:
+    """Ten digits on their way from noise, step by step."""
+    last = model.epochs[-1]
+    timesteps = last.showcase["timesteps"].tolist()
+    shown = sorted({round(k * (len(timesteps) - 1) / (STATES_SHOWN - 1)) for k in range(STATES_SHOWN)})
+    kinds = (
+        ("x_t", "xₜ: what the loop holds", "Ten digits on their way from noise"),
+        ("x_0", "x₀: the estimate of the finished digits", "The network's estimate of the ten finished digits"),
+    )
+    panels = [
+        {
+            "picture": sheet(last.showcase[kind][i], 10),
+            "label": label,
+            "alt": f"{what}, after the step to t = {timesteps[i]}.",
+            "state": f"t = {timesteps[i]}" if timesteps[i] >= 0 else "finished",
+            "provenance": {**model.drawn, "epoch": last.number, "seed": last.made_with["seed"], "t": timesteps[i]},
+        }
+        for i in shown
+        for kind, label, what in kinds
+    ]
+    return {
+        "id": f"{model.key}_reverse_process",
+        "title": f"From noise to digits, {model.name} model",
+        "caption": "Above, what the loop holds after each step. Below, the estimate of the finished digits that the step "
+        "was based on: first a blur of everything that it might become, then sharper and sharper.",
+        "section": "training",
+        "blocks": [{"layout": "scrub", "hero": model.class_conditioned, "panels": panels}],
+    }
+
+
+def denoising_figure(model: Model) -> dict:
+    """Test digits, noised and then denoised in one step and in many."""
+    last = model.epochs[-1]
+    scored = {(row["t"], row["kind"]): row for row in last.scores["denoising"]}
+    made = {**model.drawn, "guidance_scale": 1.0, "epoch": last.number, "seed": last.made_with["seed"]}
+    clean = {
+        "picture": sheet(last.showcase["clean"][:10], 10),
+        "label": "test digits, never seen in training",
+        "alt": "Ten handwritten digits of MNIST's test set, 0 to 9.",
+        "provenance": {"data": "MNIST test set"},
+    }
+    panels = [
+        {
+            "picture": sheet(last.showcase[f"{way}_{t}"][:10], 10),
+            "label": f"{title}, t = {t}: {scored[t, way]['psnr']:.1f} dB, "
+            f"{scored[t, way]['class_accuracy']['value']:.0%} read right",
+            "alt": f"The ten digits noised to t = {t}: {title}.",
+            "provenance": {**made, "t": t},
+        }
+        for t in last.showcase["noised_at"].tolist()
+        for way, title in WAYS.items()
+    ]
+    return {
+        "id": f"{model.key}_denoising",
+        "title": f"One step or many? The {model.name} model denoises real digits",
+        "caption": "One step gives the mean of all digits that could be under the noise: the best guess in decibels, but "
+        "blurred. Many steps commit to one of them: sharp, but sometimes the wrong one. Means over a hundred digits.",
+        "section": "training",
+        "blocks": [{"layout": "row", "panels": [clean]}, {"layout": "grid", "columns": 3, "panels": panels}],
+        "metrics": [
+            {"name": f"{WAYS[row['kind']]}, t = {row['t']}", "value": row["psnr"], "unit": "dB"}
+            | {"goal": "higher", "n": 100}
+            for row in last.scores["denoising"]
+        ],
+    }
+
+
+def curves_figure(losses: dict, scores: dict, judge: dict) -> dict:
+    """Loss, class accuracy and Fréchet distance over the epochs.
+
+    Args:
+        losses, scores: the tables that model_tables writes (pandas), by `Model.name`.
+        judge: the classifier's accuracy on real test digits, a rate.
+    """
+    judged = {name: table for name, table in scores.items() if "class_accuracy.value" in table}
+    floor = next(iter(scores.values()))
+    of_loss = [
+        {
+            "name": name,
+            "x": (table["images"] / table["images"].max() * table["epoch"].max()).round(3).tolist(),
+            "y": table["loss"].tolist(),
+        }
+        for name, table in losses.items()
+    ]
+    of_accuracy = [
+        {"name": name, "x": table["epoch"].tolist()}
+        | {
+            key: (100 * table[f"class_accuracy.{column}"]).tolist()
+            for key, column in (("y", "value"), ("low", "low"), ("high", "high"))
+        }
+        for name, table in judged.items()
+    ]
+    of_distance = [
+        {"name": name, "x": table["epoch"].tolist(), "y": table["frechet_distance.value"].tolist()}
+        for name, table in scores.items()
+    ]
+    of_floor = {"x": floor["epoch"].tolist(), "y": floor["frechet_floor.value"].tolist()}
+    blocks = [
+        _over_epochs(
+            "Loss",
+            "Mean squared error of what the network predicts, averaged over each tenth of an epoch.",
+            {"label": "mean squared error", "log": True},
+            of_loss,
+        ),
+        _over_epochs(
+            "Class accuracy",
+            f"How often a classifier ({judge['value']:.2%} right on real test digits) reads the digit that was asked for; "
+            "the band is the 95 % Wilson interval.",
+            {"label": "read as asked", "unit": "%", "max": 100},
+            of_accuracy,
+        ),
+        _over_epochs(
+            "Fréchet distance",
+            "How far the drawn digits' features are from those of the 60,000 training digits, "
+            f"{floor['frechet_distance.n'].iloc[-1]:,} digits each time; the floor is that of as many real test digits.",
+            {"label": "Fréchet distance", "log": True},
+            [*of_distance, {"name": "real digits (floor)"} | of_floor],
+        ),
+    ]
+    return {
+        "id": "mnist_curves",
+        "title": "Learning to draw digits, measured",
+        "caption": "The loss falls fast and then hardly moves, while the digits keep getting better: it is an average "
+        "over all noise levels, most of them easy.",
+        "section": "training",
+        "blocks": [block for block in blocks if block["chart"]["series"]],
+        "metrics": [{"name": "classifier's accuracy on 10,000 real test digits"} | _percent(judge)],
+    }
+
+
+def _over_epochs(title, caption, y, series):
+    chart = {"kind": "line", "x": {"label": "epoch", "min": 0}, "y": y, "series": series}
+    return {"layout": "chart", "title": title, "caption": caption, "panels": [], "chart": chart}
+
+
+def schedules_figure(
+    noised: dict[str, dict[int, np.ndarray]], signal: dict[str, Sequence[float]], trained_with: str, seed: int
+) -> dict:
+    """The forward process on a digit, under each schedule.
+
+    Args:
+        noised: {schedule: {t: the digit (28, 28) noised to t}}; t = -1 is the digit itself.
+        signal: {schedule: sqrt(abar_t) at each of T timesteps}.
+        trained_with: the schedule that the models were trained with.
+        seed: of the noise.
+    """
+    T = len(next(iter(signal.values())))
+    every = max(1, T // 100)
+    panels = [
+        {
+            "picture": Image.fromarray(picture),
+            "label": f"{name}, t = {t}" if t >= 0 else f"{name}, the digit itself",
+            "alt": f"A handwritten seven with the noise of timestep {t} of the {name} schedule."
+            if t >= 0
+            else "A seven.",
+            "provenance": {"schedule": name, "t": t, "T": T, "seed": seed},
+        }
+        for name, pictures in noised.items()
+        for t, picture in pictures.items()
+    ]
+    chart = {
+        "kind": "line",
+        "x": {"label": "timestep t", "min": 0},
+        "y": {"label": "share of the digit in xₜ", "min": 0, "max": 1},
+        "series": [
+            {"name": name, "x": list(range(0, T, every)), "y": list(curve[::every])} for name, curve in signal.items()
+        ],
+    }
+    return {
+        "id": "mnist_schedules",
+        "title": "The forward process on a digit",
+        "caption": "The same digit and the same noise under two schedules. The linear one stops early: at its last timestep "
+        f"xₜ still holds {signal['linear'][-1]:.2f} of the digit (the cosine schedule: {signal['cosine'][-1]:.1e}), "
+        "while sampling starts from pure noise, which the network never saw in training. "
+        f"The models here are trained with the {trained_with} schedule.",
+        "section": "forward_process",
+        "blocks": [
+            {"layout": "grid", "columns": len(panels) // len(noised), "panels": panels},
+            {"layout": "chart", "title": "Signal left in xₜ", "panels": [], "chart": chart},
+        ],
+        "metrics": [
+            {"name": f"signal left at t = T - 1, {name}", "value": curve[-1], "goal": "lower"}
+            for name, curve in signal.items()
+        ],
+    }

@@ -1,0 +1,325 @@
+"""How an experiment's figure shows the pictures that its stages made: the blocks and metrics of a figure.json.
+
+FIGURES has a function for each task. Needs no torch: pictures are numpy arrays (3, H, W) in about [-1, 1].
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from fun.data.images import to_picture
+from fun.diffusion.views import make_view
+
+STAGES = {"stage_3": "Stage III", "stage_2": "Stage II", "stage_1": "Stage I"}  # the largest pictures first
+TURNS = ("rotate_180", "rotate_90_cw", "rotate_90_ccw", "flip_vertical", "flip_horizontal", "negate")
+FEW = 8  # only so many samples turn or are seen from afar; the grids show all
+LONGEST_ROW = 16
+BLACKED_OUT = "blacked out by the safety checker"
+DISTANCES = (4, 2, 1)
+GREY = (128, 128, 128)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What one stage made of an experiment."""
+
+    name: str  # "Stage I", "Stage II" or "Stage III"
+    arrays: dict[str, np.ndarray]  # the pictures x_0 (N, 3, H, W), and whatever else the task made
+    samples: list[dict]  # N of them: seed, prompt, guidance_scale, ...
+    model: dict  # what made them: model, revision, ...
+    sampling: dict  # how it made them: sampler, steps, ...
+    judged: dict | None = None  # if there is a judge: "success", N of True or False; "reads", N texts; maybe "ranks"
+    blacked_out: np.ndarray | None = None  # if there is a safety checker: (N,) bool
+
+    @property
+    def title(self) -> str:
+        """Like "Stage I, 64 × 64 pixels"."""
+        return "{}, {} × {} pixels".format(self.name, *self.arrays["x_0"].shape[:1:-1])
+
+    def label(self, i: int, among: Sequence[int] | None = None) -> str:
+        """What distinguishes sample i from the samples `among`, by default from all."""
+        words = {"prompt": "“{}”", "guidance_scale": "guidance {:g}", "start": "from t = {}", "timestep": "t = {}"}
+        words["seed"] = "seed {}"
+        others = [self.samples[j] for j in among or range(len(self.samples))]
+        varying = [key for key in words if len({sample.get(key) for sample in others}) > 1]
+        return ", ".join(words[key].format(self.samples[i][key]) for key in varying or ["seed"])
+
+    def panel(self, i: int, what: str, **entries) -> dict:
+        """Sample i as a panel. `what` it shows goes into the alt text; `entries` replace the panel's own."""
+        made = {"stage": self.name} | self.model | self.sampling | self.samples[i]
+        panel = {"label": self.label(i), "alt": f"{what}: {self.label(i)}, {self.title}", "provenance": made}
+        if "picture" not in entries:
+            panel["picture"] = to_picture(self.arrays["x_0"][i])
+        if self.judged is not None and "success" not in entries:
+            panel["success"] = self.judged["success"][i]
+            panel["provenance"] = made | {"judge_reads": self.judged["reads"][i]}
+            if "ranks" in self.judged and self.judged["ranks"][i] is not None:
+                panel["remark"] = self.judged["ranks"][i]
+        panel |= entries
+        if self.blacked_out is not None and self.blacked_out[i]:
+            panel |= {"remark": BLACKED_OUT, "alt": f"{BLACKED_OUT.capitalize()}: {panel['alt']}"}
+        return panel
+
+    def plain_panel(self, picture: np.ndarray | Image.Image, label: str, alt: str) -> dict:
+        """A panel of a picture that no network made."""
+        picture = picture if isinstance(picture, Image.Image) else to_picture(picture)
+        return {"picture": picture, "label": label, "alt": alt, "provenance": {}}
+
+    def grid(self, what: str, among: Sequence[int] | None = None, title: str = "") -> dict:
+        """All samples, or those of the indices `among`, as a grid. Several seeds of several settings make a table, with
+        the more numerous of the two across; prompts, which are long, are always the rows."""
+        among = among or range(len(self.samples))
+        seeds = len({self.samples[i]["seed"] for i in among})
+        block = {"layout": "grid", "title": f"{self.title}{title}"}
+        if 1 < seeds < len(among) and seeds <= LONGEST_ROW:
+            rows = [among[i : i + seeds] for i in range(0, len(among), seeds)]
+            if seeds < len(rows) <= LONGEST_ROW and len({self.samples[i].get("prompt") for i in among}) == 1:
+                rows = [list(row) for row in zip(*rows, strict=True)]
+            names = [self.label(row[0], [row[0] for row in rows]) for row in rows]
+            panels = [self.panel(i, what, label=self.label(i, row)) for row in rows for i in row]
+            return block | {"columns": len(rows[0]), "rows": names, "panels": panels}
+        panels = [self.panel(i, what, label=self.label(i, among)) for i in among]
+        return block | {"columns": min(len(among), 8), "panels": panels}
+
+
+def forward_process(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
+    drawn = stages["stage_1"]
+    panels = [drawn.plain_panel(drawn.arrays["x_0"][0], "the picture", "The picture without noise")]
+    for i, (x_t, abar) in enumerate(zip(drawn.arrays["x_t"], drawn.arrays["alpha_bar"], strict=True)):
+        signal, noise = abar**0.5, (1 - abar) ** 0.5
+        panels.append(
+            drawn.panel(
+                i,
+                "The picture under noise",
+                picture=to_picture(x_t),
+                label=f"t = {drawn.samples[i]['timestep']}: {signal:.2f} of the picture, {noise:.2f} of noise",
+                provenance=drawn.model | drawn.samples[i],
+                success=None,
+            )
+        )
+    return [{"layout": "row", "panels": panels}], []
+
+
+WAYS = {
+    "noisy": "noisy",
+    "blur": "blurred",
+    "fair_blur": "rescaled and blurred",
+    "one_step": "one step",
+    "x_0": "all steps",
+}
+
+
+def denoising(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
+    drawn = stages["stage_1"]
+    rows = {}  # the samples of each timestep
+    for i, sample in enumerate(drawn.samples):
+        rows.setdefault(sample["timestep"], []).append(i)
+    means = {
+        (score, way, t): float(drawn.arrays[f"{score}_{way}"][rows[t]].mean())
+        for score in ("psnr", "ssim")
+        for t in rows
+        for way in WAYS
+    }
+    series = [
+        {"name": words, "x": [f"t = {t}" for t in rows], "y": [means["psnr", way, t] for t in rows]}
+        for way, words in WAYS.items()
+    ]
+    seeds = len(next(iter(rows.values())))
+    which = "" if seeds == 1 else f"Pictures are of the first of {seeds} seeds; chart and table show means over all. "
+    blocks = [
+        {"layout": "row", "panels": [drawn.plain_panel(drawn.arrays["original"][0], "the picture", "The picture")]},
+        {
+            "layout": "grid",
+            "columns": len(rows),
+            "rows": list(WAYS.values()),
+            "panels": [_denoised(drawn, row[0], way) for way in WAYS for row in rows.values()],
+            "caption": f"{which}Each blur is the one closest to the picture: finding it takes the picture itself.",
+        },
+        {
+            "layout": "chart",
+            "panels": [],
+            "chart": {
+                "kind": "bar",
+                "x": {"label": "noise added up to"},
+                "y": {"label": "PSNR", "unit": "dB"},
+                "series": series,
+            },
+            "caption": "One step gives about the mean of all pictures that may lie under the noise: PSNR rewards that, "
+            "although it is blurred. All steps give one of them: sharp, but usually further from the original.",
+        },
+        {
+            "layout": "scrub",
+            "title": f"All steps, from t = {max(rows)}",
+            "panels": _states(drawn, rows[max(rows)][0]),
+        },
+    ]
+    metrics = [
+        {"name": f"{score.upper()}, t = {t}, {WAYS[way]}", "value": mean, "n": len(rows[t]), "goal": "higher"}
+        | ({"unit": "dB"} if score == "psnr" else {})
+        for (score, way, t), mean in means.items()
+    ]
+    return blocks, metrics
+
+
+def _denoised(drawn, i, way):
+    """A panel of sample i, denoised in one way."""
+    sample, psnr, picture = drawn.samples[i], drawn.arrays[f"psnr_{way}"][i], to_picture(drawn.arrays[way][i])
+    made = {"seed": sample["seed"], "timestep": sample["timestep"], "way": WAYS[way]}
+    if "blur" in way:
+        made["sigma"] = float(drawn.arrays[f"sigma_{way}"][i])
+    label = f"t = {sample['timestep']}: {psnr:.1f} dB"
+    alt = f"{WAYS[way]}, {label}"
+    if way not in ("one_step", "x_0"):
+        return drawn.plain_panel(picture, label, alt) | {"provenance": made}
+    made |= drawn.model | sample | drawn.sampling
+    return drawn.panel(i, way, picture=picture, label=label, alt=alt, provenance=made, success=None)
+
+
+def _states(drawn, i):
+    """Sample i step by step: what the loop holds after each kept step, and the estimate that the step used."""
+    panels, arrays = [], drawn.arrays
+    for x_t, x_0, t in zip(arrays["states"], arrays["estimates"], arrays["timesteps"].tolist(), strict=True):
+        state = f"t = {t}" if t >= 0 else "finished"
+        for picture, label in ((x_t, "xₜ: what the loop holds"), (x_0, "x₀: the network's estimate of the picture")):
+            entries = {"picture": to_picture(picture), "label": label, "state": state, "alt": f"{label}, {state}"}
+            panels.append(drawn.panel(i, label, **entries, success=None))
+    return panels
+
+
+def text_to_image(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
+    blocks = []
+    for drawn in stages.values():
+        if "guidance_scales" not in experiment:
+            blocks.append(drawn.grid("A picture from pure noise"))
+            continue
+        for prompt in experiment["prompts"]:  # a grid for each prompt, with the guidance scales as rows
+            rows = [i for i, sample in enumerate(drawn.samples) if sample["prompt"] == prompt]
+            blocks.append(drawn.grid(f"“{prompt}” from pure noise", rows, f": “{prompt}”"))
+    return blocks, []
+
+
+def image_to_image(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
+    drawn = next(iter(stages.values()))
+    original = drawn.plain_panel(stages["stage_1"].arrays["original"][0], "the picture", "The picture to start from")
+    seed = drawn.samples[0]["seed"]
+    states = []
+    for i, sample in enumerate(drawn.samples):
+        if sample["seed"] == seed:
+            state = f"from t = {sample['start']}"
+            states += [original | {"state": state}, drawn.panel(i, "What became of it", state=state, success=None)]
+    blocks = [{"layout": "scrub", "title": f"Seed {seed}", "panels": states}]
+    blocks += [stage.grid("What became of the picture") for stage in stages.values()]
+    return blocks + _rates(stages["stage_1"]), []
+
+
+def _rates(drawn: Drawn) -> list[dict]:
+    """A chart of the judge's rates over the start, if there is a judge: of its metrics named "…, from t = 960"."""
+    series = {}
+    for metric in drawn.judged["metrics"] if drawn.judged else []:
+        name, found, value = metric["name"].rpartition(", from t = ")
+        if found:
+            one = series.setdefault(name, {"name": name, "x": [], "y": [], "low": [], "high": []})
+            one["x"].append(float(value))
+            for key, entry in {"y": "value", "low": "low", "high": "high"}.items():
+                one[key].append(100 * metric[entry])
+    axes = {
+        "x": {"label": "timestep to start from"},
+        "y": {"label": "share of the samples", "unit": "%", "min": 0, "max": 100},
+    }
+    chart = {"kind": "line", "series": list(series.values())} | axes
+    return [{"layout": "chart", "panels": [], "chart": chart}] if series else []
+
+
+def inpainting(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
+    drawn = next(stage for stage in stages.values() if "mask" in stage.arrays)
+    picture, unknown = drawn.arrays["original"][0], drawn.arrays["mask"]
+    panels = [
+        drawn.plain_panel(picture, "the picture", "The whole picture"),
+        drawn.plain_panel(
+            np.where(unknown, 0, picture), "the known part", "The picture, grey where it is to be filled in"
+        ),
+    ]
+    return [{"layout": "row", "panels": panels}, *(stage.grid("Inpainted") for stage in stages.values())], []
+
+
+def _showcased(stages: dict[str, Drawn]) -> list[Drawn]:
+    """The stages whose pictures turn or are seen from afar: the last, and also the one before if the last is stage III,
+    which has only some of the samples."""
+    return [stages[name] for name in list(stages)[: 2 if "stage_3" in stages else 1]]
+
+
+def visual_anagram(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
+    size = stages["stage_1"].arrays["x_0"].shape[-1]
+    first, *others = [(make_view(view["view"], size, view["seed"]), view["prompt"]) for view in experiment["views"]]
+    blocks = [
+        {
+            "layout": "flip",
+            "title": f"{drawn.title}: {other[0].name.replace('_', ' ')}",
+            "panels": [_turning(drawn, i, first, other) for i in range(min(len(drawn.samples), FEW))],
+        }
+        for drawn in _showcased(stages)
+        for other in others
+    ]
+    return blocks + [stage.grid("The anagram as it was drawn") for stage in stages.values()], []
+
+
+def _turning(drawn, i, first, other):
+    """A panel of sample i that turns from the first view into the other, each with its prompt."""
+    (view, label), (view_after, reads) = first, other
+    picture = drawn.arrays["x_0"][i]
+    turn = {"transform": view_after.name}
+    if view.name != "identity" or view_after.name not in TURNS:  # not a turn that CSS can do
+        turn = {"picture_after": to_picture(view_after.view(picture))}
+    alt = f"“{label}”, and after the turn ({view_after.name}) “{reads}”, {drawn.label(i)}"
+    return drawn.panel(i, alt, picture=to_picture(view.view(picture)), label=label, reads=reads, alt=alt, **turn)
+
+
+def hybrid_image(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
+    blocks = [{"layout": "scrub", "title": "Near and far", "panels": _distances(drawn)} for drawn in _showcased(stages)]
+    return blocks + [stage.grid("Hybrid image") for stage in stages.values()], []
+
+
+def _distances(drawn):
+    """The first samples as they look from each distance."""
+    panels = []
+    for distance in DISTANCES:
+        state = "near" if distance == 1 else f"{distance} times as far"
+        for i in range(min(len(drawn.samples), FEW)):
+            picture = _from_afar(to_picture(drawn.arrays["x_0"][i]), distance)
+            panels.append(drawn.panel(i, f"The hybrid, {state}", picture=picture, state=state, success=None))
+    return panels
+
+
+def upsample(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
+    drawn = stages["stage_2"]
+    low = to_picture(drawn.arrays["low"][0])
+    pixels = low.resize(drawn.arrays["x_0"].shape[:1:-1], Image.Resampling.NEAREST)
+    small = drawn.plain_panel(pixels, f"{low.width} × {low.height} pixels", "The small picture")
+    compare = {"layout": "compare", "panels": [small, drawn.panel(0, "The picture enlarged", success=None)]}
+    larger = [stages["stage_3"].grid("The picture enlarged again")] if "stage_3" in stages else []
+    return [compare, *larger, drawn.grid("The picture enlarged")], []
+
+
+def _from_afar(picture, distance):
+    """The picture at the size it appears from `distance` times as far away, surrounded by grey."""
+    width, height = picture.width // distance, picture.height // distance
+    canvas = Image.new("RGB", picture.size, GREY)
+    canvas.paste(
+        picture.resize((width, height), Image.Resampling.BOX),
+        ((picture.width - width) // 2, (picture.height - height) // 2),
+    )
+    return canvas
+
+
+FIGURES: dict[str, Callable[[dict, dict[str, Drawn]], tuple[list[dict], list[dict]]]] = {
+    "forward_process": forward_process,
+    "denoising": denoising,
+    "text_to_image": text_to_image,
+    "image_to_image": image_to_image,
+    "inpainting": inpainting,
+    "visual_anagram": visual_anagram,
+    "hybrid_image": hybrid_image,
+    "upsample": upsample,
+}

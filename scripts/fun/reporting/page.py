@@ -1,0 +1,262 @@
+"""The report: figures in, one HTML page out. A pure function: no clock, host name or path gets into the page.
+
+The page makes no requests and runs no script but its own: its Content-Security-Policy allows only data: pictures and, by
+their hashes, its own style sheet and script. Jinja2 escapes every text from outside.
+"""
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import yaml
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup, escape
+from PIL import Image
+
+from fun.reporting.charts import axis_title, chart_svg, chart_table, marker_svg
+from fun.reporting.numerals import exponent_text, factor_text, number_text, size_text
+from fun.reporting.provenance import command_of, made_table, made_with
+from fun.reporting.rulers import interval_svg, ruler_svg
+
+RESOURCES = Path(__file__).parents[3] / "resources" / "report"
+LARGEST_IN_PAGE = 512  # pixels of a picture's long side
+LARGEST_PIXELATED = 128  # pixels: a picture whose short side is no longer is enlarged without smoothing
+HERO_STATES = 7  # pictures in a strip at the top of the page; fewer of wide ones, which are stacked
+HERO_STATES_WIDE = 5
+
+# In the order of the page; the text of each is in resources/report/sections/<key>.html.j2.
+SECTIONS = {  # key: (title in plain words, the field's term)
+    "forward_process": ("Adding noise", "The forward process"),
+    "denoising": ("Taking it away again", "Denoising: blur, one step, many steps"),
+    "sampling": ("Something from nothing", "Sampling"),
+    "guidance": ("Listening harder", "Classifier-free guidance"),
+    "image_to_image": ("Starting from a picture", "SDEdit"),
+    "inpainting": ("Filling a hole", "Inpainting"),
+    "visual_anagram": ("Two pictures in one", "Visual anagrams"),
+    "hybrid_image": ("Near and far", "Hybrid images"),
+    "upsample": ("From small to large", "Super-resolution"),
+    "training": ("Training one from scratch", "The training loop, on MNIST"),
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page: its figures, under their text."""
+
+    key: str
+    title: str
+    term: str
+    figures: list
+
+
+def render_page(figures, config, versions, comparison=None):
+    """The whole report as one HTML text.
+
+    figures: `fun.reporting.figure.Figure`s, in their order within a section.
+    config: the configuration, as nested dicts and lists; printed without the folders of absolute paths.
+    versions: name of a package -> its version.
+    comparison: the models side by side: [{name, network, parameters, flops_per_step, steps, image_size, note?}], or None.
+
+    Raises ValueError if two figures have the same id, or one belongs to a section that the page does not have.
+    """
+    ids = [figure.id for figure in figures]
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"figures with the same id: {sorted({i for i in ids if ids.count(i) > 1})}")
+    for figure in figures:
+        if figure.section not in SECTIONS:
+            raise ValueError(f"figure {figure.id}: no section {figure.section!r}; known: {', '.join(SECTIONS)}")
+    heroes = hero_strips(figures)
+    style = _resource("report.css") + _column_rules(figures)
+    script = _resource("report.js")
+    environment = Environment(loader=FileSystemLoader(RESOURCES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.globals.update(
+        pictures=Pictures(figures, heroes),
+        chart_svg=chart_svg,
+        chart_table=chart_table,
+        marker_svg=marker_svg,
+        interval_svg=interval_svg,
+        axis_title=axis_title,
+        made_table=made_table,
+        command_of=command_of,
+        states=states,
+        row_of=row_of,
+    )
+    environment.filters.update(number=number_text, size=size_text, exponent=exponent_text, factor=factor_text)
+    return environment.get_template("report.html.j2").render(
+        policy=content_policy(style, script),
+        style=Markup(style),
+        script=Markup(script),
+        sections=story(figures),
+        heroes=heroes,
+        comparison=comparison or [],
+        ruler=_parameter_ruler(comparison),
+        config=yaml.safe_dump(without_folders(config), sort_keys=False, allow_unicode=True, width=100),
+        versions=versions,
+        deepfloyd=any("deepfloyd" in str(model).lower() for model in made_with(figures, "model")),
+        unprotected=_switched_off(config),
+        upscaler=any("stable-diffusion" in str(model) for model in made_with(figures, "model")),
+        licences=made_with(figures, "licence"),
+    )
+
+
+def story(figures):
+    """The figures as sections, in the page's order; a section without figures is left out."""
+    sections = [
+        Section(key, title, term, [figure for figure in figures if figure.section == key])
+        for key, (title, term) in SECTIONS.items()
+    ]
+    return [section for section in sections if section.figures]
+
+
+def hero_strips(figures):
+    """At most two strips of pictures, from the scrubs marked `hero`: (figure, [panel]), evenly spaced in time."""
+    strips = []
+    for figure in figures:
+        for block in figure.blocks:
+            if block["layout"] == "scrub" and block.get("hero"):
+                first = [group[0] for _, group in states(block["panels"])]
+                wide = first[0]["width"] > 3 * first[0]["height"]
+                count = min(HERO_STATES_WIDE if wide else HERO_STATES, len(first))
+                chosen = [first[round(k * (len(first) - 1) / max(1, count - 1))] for k in range(count)]
+                strips.append((figure, chosen))
+    return strips[:2]
+
+
+def states(panels):
+    """The panels of a scrub by state, in order: [(state, [panel])]."""
+    groups = {}
+    for panel in panels:
+        groups.setdefault(panel["state"], []).append(panel)
+    return list(groups.items())
+
+
+def row_of(block, index):
+    """The label of the row of a grid that holds the panel of that index; "" if the rows have no labels."""
+    return block["rows"][index // block["columns"]] if "rows" in block else ""
+
+
+def without_folders(value):
+    """The configuration with every absolute path cut to its last part, to hide where things are on a machine."""
+    if isinstance(value, dict):
+        return {key: without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [without_folders(entry) for entry in value]
+    return f"…/{Path(value).name}" if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def content_policy(style, script):
+    """The page's Content-Security-Policy: only what is in the page itself."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _switched_off(config):
+    """Which of IF's own protections were switched off in the cascade that ran."""
+    options = {"safety_checker": "the safety checker", "watermark": "the watermark"}
+    cascade = config.get("cascades", {}).get(config.get("cascade"), {})
+    return [words for option, words in options.items() if not cascade.get(option, True)]
+
+
+class Pictures:
+    """The pictures of all figures, each stored once in the page.
+
+    A picture shown in one place is an <img>. One shown in several is kept in a sheet (an SVG that is not drawn), and
+    each place refers to it with <use>: the only way to show a picture twice without a script.
+    """
+
+    def __init__(self, figures, heroes):
+        self._data = {}
+        self._keys = {}
+        uses = {}
+        for figure in figures:
+            for block in figure.blocks:
+                for panel in block["panels"]:
+                    for entry in ("image", "image_after"):
+                        if entry in panel:
+                            self._add(figure, panel, entry, uses)
+                    if block["layout"] == "flip" and "image_after" not in panel:
+                        self._add(figure, panel, "image", uses)  # the page shows both readings
+        for figure, panels in heroes:
+            for panel in panels:
+                self._add(figure, panel, "image", uses)
+        self._sheet = [key for key, count in uses.items() if count > 1]
+        self._numbers = {key: number for number, key in enumerate(self._sheet)}
+
+    def _add(self, figure, panel, entry, uses):
+        content = figure.picture_bytes(panel[entry])
+        key = hashlib.sha256(content).hexdigest()
+        self._keys[figure.id, panel[entry]] = key
+        self._data[key] = (content, panel["width"], panel["height"])
+        uses[key] = uses.get(key, 0) + 1
+
+    def sheet(self):
+        """The pictures that are shown in several places, as an SVG that is not drawn."""
+        images = [
+            f'<image id="picture-{number}" width="{self._data[key][1]}" height="{self._data[key][2]}" href="{self._uri(key)}"/>'
+            for number, key in enumerate(self._sheet)
+        ]
+        return Markup(
+            f'<svg class="sheet" width="0" height="0" aria-hidden="true"><defs>{"".join(images)}</defs></svg>'
+        )
+
+    def show(self, figure, panel, entry="image", alt=None):
+        """The element that shows a panel's picture. alt: replaces the panel's own; "" for a mere decoration."""
+        key = self._keys[figure.id, panel[entry]]
+        _, width, height = self._data[key]
+        alt = panel["alt"] if alt is None else alt
+        name = "picture pixelated" if min(width, height) <= LARGEST_PIXELATED else "picture"
+        size = f'class="{name}" width="{width}" height="{height}"'
+        if key not in self._numbers:
+            return Markup(f'<img {size} loading="lazy" src="{self._uri(key)}" alt="{escape(alt)}">')
+        role = f'role="img" aria-label="{escape(alt)}"' if alt else 'aria-hidden="true"'
+        use = f'<use href="#picture-{self._numbers[key]}"/>'
+        return Markup(f'<svg {size} viewBox="0 0 {width} {height}" {role}>{use}</svg>')
+
+    def _uri(self, key):
+        kind, content = _for_the_page(self._data[key][0])
+        return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _for_the_page(png):
+    """(kind, content) of a picture in the page. A large one is reduced and stored as WebP if that takes fewer bytes:
+    otherwise a page of photos would take tens of megabytes. The PNG stays beside its figure."""
+    with Image.open(BytesIO(png)) as picture:
+        if min(picture.size) <= LARGEST_PIXELATED:
+            return "png", png
+        picture.thumbnail((LARGEST_IN_PAGE, LARGEST_IN_PAGE), Image.Resampling.LANCZOS)
+        encoded = BytesIO()
+        picture.save(encoded, "WEBP", quality=90, method=4)
+    return ("webp", encoded.getvalue()) if len(encoded.getvalue()) < len(png) else ("png", png)
+
+
+def _parameter_ruler(comparison):
+    if not comparison:
+        return ""
+    points = [(row["parameters"], f"{row['name']}: {size_text(row['parameters'])}") for row in comparison]
+    words = "; ".join(text for _, text in points)
+    return ruler_svg(points, f"Number of parameters on a logarithmic ruler. {words}.")
+
+
+def _column_rules(figures):
+    """A CSS rule for each width of grid that occurs: the policy forbids styles in elements."""
+    widths = {block["columns"] for figure in figures for block in figure.blocks if block["layout"] == "grid"}
+    return "".join(
+        f".columns-{n}{{--columns:repeat({n},minmax(0,1fr))}}\n"
+        f".columns-{n}.named.dense .panel:nth-last-of-type(n+{n + 1}) .label{{display:none}}\n"  # the last row labels all
+        for n in sorted(widths)
+    )
+
+
+def _resource(name):
+    return (RESOURCES / name).read_text(encoding="utf-8")
+
+
+def read_comparison(path):
+    """The rows of a file written by `model_sizes`."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))["rows"]

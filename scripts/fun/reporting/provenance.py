@@ -1,0 +1,45 @@
+"""What made the pictures, as tables: what they have in common once, and a row for each with what differs."""
+
+HIDDEN = {"command", "licence"}  # shown elsewhere
+MISSING = object()
+
+
+def made_table(figure, block):
+    """(common, columns, rows) of a block: [(key, text)], [key], and for each panel [text]."""
+    made = [figure.provenance | panel["provenance"] for panel in block["panels"]]
+    keys = [key for key in dict.fromkeys(key for entries in made for key in entries) if key not in HIDDEN]
+    shared = [key for key in keys if len({repr(entries.get(key, MISSING)) for entries in made}) == 1]
+    columns = [key for key in keys if key not in shared]
+    common = [(key_text(key), value_text(made[0][key])) for key in shared]
+    rows = [[value_text(entries.get(key)) for key in columns] for entries in made]
+    return common, [key_text(key) for key in columns], rows
+
+
+def command_of(figure):
+    """The command that makes the figure again; "" if none is stated."""
+    return figure.provenance.get("command") or ""
+
+
+def made_with(figures, key):
+    """The distinct values of an entry of provenance, over all panels, in order of appearance; None is left out."""
+    values = []
+    for figure in figures:
+        made = [panel["provenance"] for block in figure.blocks for panel in block["panels"]]
+        values += [entries[key] for entries in (figure.provenance, *made) if entries.get(key) is not None]
+    return list(dict.fromkeys(values))
+
+
+def key_text(key):
+    """The name of an entry in words: "guidance_scale" is "guidance scale"."""
+    return key.replace("_", " ")
+
+
+def value_text(value):
+    """A value as one would type it: no thousands separators; an empty prompt is "(empty)"."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value) if value != "" else "(empty)"

@@ -1,0 +1,1 @@
+"""Training a network: the trainer and its optimisers."""

@@ -1,0 +1,178 @@
+"""The training that every network here shares: loss, optimisers, moving average, and a state that resumes exactly.
+
+A network is trained on its own target (the noise, or the velocity v) with plain mean squared error: convolutions by Muon,
+the rest by AdamW. The learning rate depends on the step and the epoch, never on the total number of epochs, so that a
+finished run can be extended. What the recipe achieves, and why it is as it is: docs/measurements.md.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from fun.networks.mnist_unets import NO_CLASS
+from fun.training.optimizers import make_optimizers
+
+
+def diffusion_loss(network, x_0: Tensor, labels: Tensor, t: Tensor, noise: Tensor, bfloat16: bool = False) -> Tensor:
+    """Mean squared error of network.predict on its own target: a scalar.
+
+    Args:
+        x_0: (N, C, H, W) in [-1, 1].
+        t: (N,) int64 in 0 .. T - 1.
+        noise: (N, C, H, W), standard normal.
+        bfloat16: compute the network's convolutions and matrix products in bfloat16.
+    """
+    x_t = network.schedule.q_sample(x_0, t, noise)
+    if network.prediction_type == "epsilon":
+        target = noise
+    elif network.prediction_type == "v_prediction":
+        target = network.schedule.velocity(x_0, t, noise)
+    else:
+        raise ValueError(f"unknown prediction type {network.prediction_type!r}; known: epsilon, v_prediction")
+    with torch.autocast(x_0.device.type, torch.bfloat16, enabled=bfloat16):
+        prediction = network.predict(x_t, t, labels)
+    return nn.functional.mse_loss(prediction.float(), target)
+
+
+def stratified_timesteps(batch_size: int, num_train_timesteps: int, generator: torch.Generator) -> Tensor:
+    """(N,) int64: one timestep from each of N equal parts of 0 .. T - 1; less variance than N independent draws."""
+    strata = torch.arange(batch_size) + torch.rand(batch_size, generator=generator)
+    return (strata * (num_train_timesteps / batch_size)).long().clamp(max=num_train_timesteps - 1)
+
+
+def drop_classes(labels: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Labels (N,) int64 with a random share replaced by NO_CLASS, so that one network learns both halves of guidance."""
+    dropped = torch.rand(len(labels), generator=generator) < probability
+    return labels.masked_fill(dropped.to(labels.device), NO_CLASS)
+
+
+def epoch_indices(seed: int, epoch: int, images_per_epoch: int, dataset_size: int) -> Tensor:
+    """The indices of the images of an epoch (1, 2, ...): (images_per_epoch,) int64, a slice of an endless stream.
+
+    The stream is one permutation after another of the data, each seeded by (seed, pass over the data): ten epochs of 6,000
+    see each of 60,000 images once.
+    """
+    start, stop = (epoch - 1) * images_per_epoch, epoch * images_per_epoch
+    first_pass, last_pass = start // dataset_size, (stop - 1) // dataset_size
+    stream = torch.cat([_permutation(seed, i, dataset_size) for i in range(first_pass, last_pass + 1)])
+    return stream[start - first_pass * dataset_size : stop - first_pass * dataset_size]
+
+
+def _permutation(seed: int, pass_number: int, size: int) -> Tensor:
+    return torch.randperm(size, generator=torch.Generator().manual_seed(1_000_003 * seed + pass_number))
+
+
+def learning_rate_factor(step: int, epoch: int, warm_up_steps: int, decay_per_epoch: float) -> float:
+    """The factor of the learning rates in a step (counted from 0 over all epochs) of an epoch (counted from 1)."""
+    return min(1.0, (step + 1) / warm_up_steps) * decay_per_epoch ** (epoch - 1)
+
+
+def ema_decay(num_averaged: int, decay: float) -> float:
+    """min(decay, (1 + n) / (10 + n)): a short memory at first, so that the average forgets the untrained weights."""
+    return min(decay, (1 + num_averaged) / (10 + num_averaged))
+
+
+def moving_average(network: nn.Module, decay: float) -> AveragedModel:
+    """An exponential moving average of the weights; buffers are copied. `.module` is the network to sample from."""
+
+    def average(averaged, current, num_averaged):
+        torch._foreach_lerp_(averaged, current, 1 - ema_decay(int(num_averaged), decay))
+
+    return AveragedModel(network, multi_avg_fn=average)
+
+
+class Trainer:
+    """Everything that training changes: weights, their moving average, optimisers, random stream, step and epoch counts.
+
+    `train_epoch` trains; `state_dict` returns a flat dict of tensors; `load_state_dict` continues from it, bit for bit.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        seed: int,
+        muon_lr: float,
+        adamw_lr: float,
+        warm_up_steps: int,
+        decay_per_epoch: float,
+        ema: float,
+        class_dropout: float = 0.1,
+        bfloat16: bool = False,
+    ):
+        self.network = network
+        self.average = moving_average(network, ema)
+        self.optimizers = make_optimizers(network, muon_lr, adamw_lr)
+        self.base_lrs = {"muon": muon_lr, "adamw": adamw_lr}
+        self.warm_up_steps = warm_up_steps
+        self.decay_per_epoch = decay_per_epoch
+        self.class_dropout = class_dropout
+        self.bfloat16 = bfloat16
+        self.generator = torch.Generator().manual_seed(seed)
+        self.step = 0
+        self.epoch = 0
+
+    def train_epoch(self, images: Tensor, labels: Tensor, batch_size: int) -> Iterator[float]:
+        """Train one epoch on the images, in the given order; yields the loss of each step.
+
+        Args:
+            images: (N, C, H, W) float32 in [-1, 1].
+            labels: (N,) int64.
+        """
+        self.epoch += 1
+        self.network.train()
+        for x_0, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+            yield self._train_step(x_0, y)
+
+    def loss(self, x_0: Tensor, labels: Tensor) -> Tensor:
+        """The loss that a step minimises: a scalar. Timesteps and noise are drawn from the trainer's own random stream."""
+        t = stratified_timesteps(len(x_0), self.network.schedule.num_train_timesteps, self.generator)
+        noise = torch.randn(x_0.shape, generator=self.generator).to(x_0.device)  # on the CPU: the same on every device
+        labels = drop_classes(labels, self.class_dropout, self.generator)
+        return diffusion_loss(self.network, x_0, labels, t, noise, self.bfloat16)
+
+    def _train_step(self, x_0: Tensor, labels: Tensor) -> float:
+        factor = learning_rate_factor(self.step, self.epoch, self.warm_up_steps, self.decay_per_epoch)
+        loss = self.loss(x_0, labels)
+        loss.backward()
+        for name, optimizer in self.optimizers.items():
+            optimizer.lr = self.base_lrs[name] * factor
+            optimizer.step()
+        self.network.zero_grad()
+        self.average.update_parameters(self.network)
+        self.step += 1
+        return loss.item()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """A copy of all state, named `network.*`, `average.*`, `muon.*`, `adamw.*`, `generator`, `step`, `epoch`."""
+        state = {
+            "generator": self.generator.get_state(),
+            "step": torch.tensor(self.step),
+            "epoch": torch.tensor(self.epoch),
+        }
+        state |= {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        state |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        for name, optimizer in self.optimizers.items():
+            state |= {f"{name}.{key}": tensor for key, tensor in optimizer.state_dict().items()}
+        return {name: tensor.detach().clone() for name, tensor in state.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` returned. Raises RuntimeError if it belongs to another network."""
+        self.generator.set_state(state["generator"])
+        self.step, self.epoch = int(state["step"]), int(state["epoch"])
+        self.network.load_state_dict(_under("network.", state))
+        self.average.load_state_dict(_under("average.", state))
+        for name, optimizer in self.optimizers.items():
+            for key, tensor in optimizer.state_dict().items():
+                tensor.copy_(state[f"{name}.{key}"])
+
+
+def average_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The averaged weights in a Trainer's state, for load_state_dict of the network to sample from."""
+    return _under("average.module.", state)
+
+
+def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The entries whose name starts with the prefix, which is removed."""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

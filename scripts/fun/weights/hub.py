@@ -1,0 +1,206 @@
+"""Weights on the Hugging Face hub: which files a part of a cascade needs, whether they are available, and fetching them.
+
+No torch. Only the hub client handles the token (HF_TOKEN, or `hf auth login`): no line here reads or prints it.
+
+Only what a part needs is ever fetched: of the weights one variant, as safetensors if there are any. The repositories also
+hold other variants, and pickles, which run code when they are opened.
+"""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+from fun.weights.folders import repository
+from fun.weights.hub_errors import explained
+from fun.weights.memory import in_gb
+from fun.weights.stored import stored_as, weights_pattern
+
+MODEL, SCHEDULER, TOKENIZER = "config.json", "scheduler_config.json", "tokenizer_config.json"
+# The folders of each part in its repository, each with a file that it must have; a folder with MODEL also has weights.
+FOLDERS = {
+    "text_encoder": {"text_encoder": MODEL, "tokenizer": TOKENIZER},
+    "stage_1": {"unet": MODEL, "scheduler": SCHEDULER},
+    "stage_2": {"unet": MODEL, "scheduler": SCHEDULER, "image_noising_scheduler": SCHEDULER},
+    "stage_3": {"": "model_index.json", "unet": MODEL, "vae": MODEL, "text_encoder": MODEL, "tokenizer": TOKENIZER}
+    | {"scheduler": SCHEDULER, "low_res_scheduler": SCHEDULER},
+    "safety_checker": {"safety_checker": MODEL, "feature_extractor": "preprocessor_config.json"},
+    "watermark": {"watermarker": MODEL},
+    "clip_judge": {"": MODEL},
+}
+EXACTLY = ("text_encoder", "stage_1", "stage_2")  # parts that are loaded in the requested variant or not at all
+SMALL = (".json", ".txt", ".model")  # configurations and vocabularies
+INDEX = re.compile(r"[a-z_]+\.(safetensors|bin)\.index(\.(?P<variant>[a-z0-9]+))?\.json")
+COMMIT, SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a cascade (a key of FOLDERS) in a hub repository, at a commit or branch."""
+
+    name: str
+    model: str
+    revision: str
+    variant: str | None
+
+    def __str__(self):
+        return f"{self.model} at revision {self.revision}"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files of a part at a commit: {path: (bytes, SHA-256 or None if unknown)}."""
+
+    commit: str
+    files: dict[str, tuple[int, str | None]]
+
+
+def files_of(part: Part, paths: Iterable[str]) -> list[str]:
+    """The files of a repository that a part needs, sorted.
+
+    Raises:
+        ValueError: a folder is missing, or its weights are missing or incomplete in the requested variant.
+    """
+    found, paths = [], set(paths)
+    for folder, config in FOLDERS[part.name].items():
+        inside = {path.rpartition("/")[2] for path in paths if path.rpartition("/")[0] == folder}
+        if config not in inside:
+            raise ValueError(f"{part} has no {folder}/{config}")
+        chosen = [name for name in inside if name.endswith(SMALL) and not INDEX.fullmatch(name)]
+        chosen += _weights(part, folder, inside) if config == MODEL else []
+        found += [f"{folder}/{name}".lstrip("/") for name in chosen]
+    return sorted(found)
+
+
+def _weights(part, folder, inside):
+    """The names of a folder's weight files: a single one, or shards with their index."""
+    try:
+        stored = stored_as(inside, part.variant)
+    except ValueError as error:
+        raise ValueError(f"{part}, in {folder or 'its top-level folder'}: {error}") from error
+    if part.name in EXACTLY and stored != {"variant": part.variant, "use_safetensors": True}:
+        asked = f"of variant {part.variant}" if part.variant else "without a variant"
+        raise ValueError(f"{part} has no safetensors {asked} in {folder}")
+    ending = "safetensors" if stored["use_safetensors"] else "bin"
+    chosen = [name for name in inside if weights_pattern(stored["variant"], ending).fullmatch(name)]
+    whole = [name for name in chosen if "-of-" not in name]
+    if whole:
+        return whole
+    shards = max(int(re.search(r"-of-(\d+)", name)[1]) for name in chosen)
+    if len(chosen) != shards:
+        raise ValueError(f"{part} has {len(chosen)} of the {shards} weight files in {folder}")
+    indices = [name for name in inside if (match := INDEX.fullmatch(name)) and match["variant"] == stored["variant"]]
+    return chosen + [name for name in indices if f".{ending}." in name]
+
+
+def in_cache(part: Part) -> Snapshot | None:
+    """The part as it is in the local hub cache, or None if it is missing or incomplete there."""
+    top = repository(part.model)
+    commit = part.revision
+    if not COMMIT.fullmatch(commit):
+        ref = top / "refs" / commit
+        commit = ref.read_text().strip() if ref.is_file() else "-"
+    folder = top / "snapshots" / commit
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    try:
+        return Snapshot(
+            commit, {path: (paths[path].stat().st_size, _blob_sum(paths[path])) for path in files_of(part, paths)}
+        )
+    except ValueError:
+        return None
+
+
+def on_hub(part: Part) -> Snapshot:
+    """The part as it is on the hub, after checking that we may download it.
+
+    Raises:
+        OSError: it cannot be downloaded; the message says why, and what to do.
+        ValueError: the repository has no such part.
+    """
+    seconds = constants.HF_HUB_ETAG_TIMEOUT
+    first = "/".join(next(iter(FOLDERS[part.name].items()))).lstrip("/")
+    with explained(part.model, part.revision):
+        # The list of files is public even if the files are not: only a request for a file shows whether we may have it.
+        get_hf_file_metadata(hf_hub_url(part.model, first, revision=part.revision), timeout=seconds)
+        info = HfApi().model_info(part.model, revision=part.revision, files_metadata=True, timeout=seconds)
+    files = {file.rfilename: (file.size, file.lfs and file.lfs.sha256) for file in info.siblings}
+    return Snapshot(info.sha, {path: files[path] for path in files_of(part, files)})
+
+
+def available(part: Part) -> Snapshot:
+    """The part from the cache if it is there, else from the hub.
+
+    For a branch, which may have moved, the hub is always asked, unless HF_HUB_OFFLINE is set.
+
+    Raises: as `on_hub`.
+    """
+    cached = in_cache(part)
+    if cached is not None and (COMMIT.fullmatch(part.revision) or constants.HF_HUB_OFFLINE):
+        return cached
+    return on_hub(part)
+
+
+def missing_bytes(part: Part, snapshot: Snapshot) -> int:
+    """The bytes of a part that are still to be fetched."""
+    folder = repository(part.model) / "snapshots" / snapshot.commit
+    return sum(size for path, (size, _) in snapshot.files.items() if not (folder / path).is_file())
+
+
+def check_disk(part_bytes: int) -> None:
+    """Raise OSError if the disk of the hub cache has fewer than `part_bytes` free."""
+    cache = folder = Path(constants.HF_HUB_CACHE)
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < part_bytes:
+        raise OSError(
+            f"{in_gb(part_bytes)} must be fetched into {cache}, where only {in_gb(free)} are free: free some space, or set "
+            "HF_HOME to a folder on a larger disk"
+        )
+
+
+def fetch(part: Part, progress: Callable[[list, str], Iterable]) -> dict:
+    """Fetch the missing files of a part into the local hub cache, and check the SHA-256 of all of them.
+
+    Returns:
+        What the cache has now: {"model", "revision" (as requested), "commit", "files": {path: bytes}}.
+
+    Raises:
+        OSError, ValueError: as `on_hub`; OSError also if a file is damaged (it is removed, so that it is fetched again).
+    """
+    snapshot = available(part)
+    check_disk(missing_bytes(part, snapshot))
+    for path in progress(list(snapshot.files), f"{part.name} of {part.model}"):
+        with explained(part.model, part.revision):
+            file = Path(hf_hub_download(part.model, path, revision=snapshot.commit))
+        size, expected = snapshot.files[path]
+        expected = expected or _blob_sum(file)
+        if file.stat().st_size != size or (expected and _sum(file) != expected):
+            _remove(file)
+            raise OSError(
+                f"{part}: {path} was damaged in transit or on disk, and has been removed: start again to fetch it again"
+            )
+    files = {path: size for path, (size, _) in snapshot.files.items()}
+    return {"model": part.model, "revision": part.revision, "commit": snapshot.commit, "files": files}
+
+
+def _blob_sum(file):
+    """The SHA-256 that a cached file must have: the name of the file it links to. None if that name is something else (for
+    small files it is git's own hash)."""
+    name = file.readlink().name if file.is_symlink() else ""
+    return name if SHA256.fullmatch(name) else None
+
+
+def _sum(file):
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _remove(file):
+    """Delete a file of the cache and the file it links to."""
+    for path in {file.resolve(), file.parent / file.readlink() if file.is_symlink() else file, file}:
+        path.unlink(missing_ok=True)

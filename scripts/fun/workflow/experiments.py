@@ -1,0 +1,120 @@
+"""The experiments of a cascade, read, checked and completed, and what each consists of. Needs no torch, no Snakemake."""
+
+import os
+from pathlib import Path
+
+import yaml
+
+from fun.workflow.refusals import checked
+
+STAGES = ("stage_1", "stage_2")
+# Entries that only affect how an experiment is shown, or that a job gets as a parameter of their own.
+SHOWN_ONLY = ("title", "caption", "licence", "upsample", "enlarge", *STAGES)
+
+
+def read_schema(path: Path) -> dict:
+    """The schema of experiments: rules/experiments.schema.yaml, with a condition added for each of its tasks."""
+    schema = yaml.safe_load(path.read_text(encoding="utf-8"))
+    of_task, names = (
+        schema["$defs"]["experiment"],
+        [name for name, entry in schema["$defs"].items() if "x-task" in entry],
+    )
+    of_task["properties"]["task"]["enum"] = names
+    of_task["allOf"] = [
+        {"if": {"required": ["task"], "properties": {"task": {"const": name}}}, "then": {"$ref": f"#/$defs/{name}"}}
+        for name in names
+    ]
+    return schema
+
+
+def tasks_of(schema: dict) -> dict[str, dict]:
+    """{task: its entry x-task in the schema}."""
+    return {name: {"section": name} | entry["x-task"] for name, entry in schema["$defs"].items() if "x-task" in entry}
+
+
+def read_experiments(path: str, schema: dict, base: Path) -> dict[str, dict]:
+    """The experiments of the file `path` by name, checked and completed with the schema's defaults.
+
+    Args:
+        path: relative to the folder `base`, as are the paths of the experiments' pictures.
+        schema: from `read_schema`.
+
+    Raises:
+        ValueError: the file cannot be read or used; one sentence names the file and the entry.
+    """
+    try:
+        document = yaml.safe_load((base / path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    checked(document, schema, path)
+    for name, experiment in document.items():
+        if isinstance(experiment["seeds"], int):
+            experiment["seeds"] = list(range(experiment["seeds"]))
+        try:
+            check_experiment(experiment, schema["x-masks"], base)
+        except ValueError as error:
+            raise ValueError(f"{path}: {name}/{error}") from error
+    return {name: in_order(experiment) for name, experiment in document.items()}
+
+
+def check_experiment(experiment: dict, masks: list[str], base: Path) -> None:
+    """Raise ValueError for what no schema can check: entries that do not go together, missing files."""
+    if isinstance(experiment.get("upsample"), list) and (rest := {*experiment["upsample"]} - {*experiment["seeds"]}):
+        raise ValueError(f"upsample names {min(rest)}, which is not one of its seeds")
+    shown = experiment.get("upsample", "all")
+    shown = experiment["seeds"] if shown == "all" else shown
+    if isinstance(experiment.get("enlarge"), list) and (rest := {*experiment["enlarge"]} - {*shown}):
+        raise ValueError(f"enlarge names {min(rest)}, which does not go through stage II")
+    if experiment["task"] == "hybrid_image":
+        _check_bands(len(experiment["prompts"]), experiment["sigmas"], experiment["kernel_size"])
+    for entry, path in pictures_of(experiment, masks).items():
+        if not os.path.isfile(base / path):  # unlike Path.is_file, no error if the name is too long
+            known = f" ({', '.join(masks)}, or a file)" if entry == "mask" else ""
+            raise ValueError(f"{entry} must be a picture{known}: there is no file {path}")
+
+
+def _check_bands(prompts: int, sigmas: list[float], kernel_size: int | None) -> None:
+    if len(sigmas) != prompts - 1:
+        raise ValueError(f"sigmas must have a length of {prompts - 1}, one less than prompts, not {len(sigmas)}")
+    if sigmas != sorted(set(sigmas), reverse=True):
+        raise ValueError(f"sigmas must be in decreasing order, not {sigmas}")
+    if (kernel_size or 1) % 2 == 0:
+        raise ValueError(f"kernel_size must be odd, not {kernel_size}")
+
+
+def pictures_of(experiment: dict, masks: list[str]) -> dict[str, str]:
+    """The user's files that an experiment names, by entry; a mask given by name is not a file."""
+    return {e: experiment[e] for e in ("image", "mask") if e in experiment and experiment[e] not in masks}
+
+
+def stages_of(experiment: dict, schema: dict, cascade: dict) -> list[str]:
+    """The stages that an experiment goes through in a cascade, in order."""
+    stages = tasks_of(schema)[experiment["task"]]["stages"]
+    run = [stage for stage in stages if stage == "stage_1" or experiment.get("upsample", "all") != []]
+    enlarged = "stage_2" in run and cascade["stage_3"] is not None and experiment["enlarge"] != []
+    return [*run, "stage_3"] if enlarged else run
+
+
+def section_of(experiment: dict, schema: dict) -> str:
+    """The section of the report that an experiment's figure belongs to: its task's, or that of an entry that it has."""
+    task = tasks_of(schema)[experiment["task"]]
+    return next((s for entry, s in task.get("section_with", {}).items() if entry in experiment), task["section"])
+
+
+def what_is_sampled(experiment: dict) -> dict:
+    """The entries of an experiment that determine its samples: all but SHOWN_ONLY."""
+    return {key: value for key, value in experiment.items() if key not in SHOWN_ONLY}
+
+
+def judge_of(experiment: dict, schema: dict, cascade: dict) -> str | None:
+    """Which judge scores an experiment's pictures: judge or clip_judge; None if the cascade has neither, or the task has
+    nothing to judge."""
+    judges = [judge for judge in ("judge", "clip_judge") if cascade[judge] is not None]
+    return judges[0] if judges and tasks_of(schema)[experiment["task"]]["judged"] else None
+
+
+def in_order(entries):
+    """The same entries, sorted by name: Snakemake compares parameters as text, where another order would be a change."""
+    if isinstance(entries, dict):
+        return {key: in_order(entries[key]) for key in sorted(entries)}
+    return [in_order(entry) for entry in entries] if isinstance(entries, list) else entries

@@ -1,0 +1,124 @@
+"""The parts of the configured cascade: where each is, what is still to be downloaded, the files of prompts' embeddings.
+
+Needs no torch, no Snakemake, no network.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from fun.data.prompts import embedding_key, embeds_identity, encoder_identity, fingerprint
+from fun.workflow.experiments import STAGES, in_order
+
+HASHES = ".snakemake/file_hashes.json"  # of large files, so that they are not read each time
+
+
+class Parts:
+    """A cascade's entry in config.yaml, and the files that it refers to.
+
+    Args:
+        name: of the cascade.
+        entry: its entry in the configuration, completed.
+        in_project: turns a path of the configuration into one from the working directory.
+        prompt_embeds: the user's file or folder of embeddings, which replaces the text encoder; None for none.
+    """
+
+    def __init__(self, name: str, entry: dict, in_project: Callable[[str], str], prompt_embeds: str | None):
+        self.name, self.entry, self.in_project = name, entry, in_project
+        self.embeds_path = prompt_embeds and in_project(prompt_embeds)
+        self._text_encoder = None
+
+    def folder(self, part: str) -> str:
+        """Where a part is: a folder, or a repository on the hub."""
+        model = self.entry[part]
+        return model["model"] if model["revision"] else self.in_project(model["model"])
+
+    def model(self, part: str) -> dict:
+        """A part's entry, without its sampling and its resources on a cluster."""
+        return in_order({key: value for key, value in self.entry[part].items() if key not in ("sampling", "resources")})
+
+    def needs(self, part: str, resource: str) -> int:
+        """What a job with a part requests on a cluster: gpu, mem_mb, or runtime (in minutes)."""
+        return self.entry[part]["resources"][resource]
+
+    def weight_files(self, part: str) -> list[str]:
+        """The files of a part that is a folder; of stages I and II only the U-Net and schedulers, not a text encoder
+        beside them."""
+        if self.entry[part]["revision"]:
+            return []
+        own = ("unet/*", "*scheduler/*") if part in STAGES else ("**/*",)
+        files = [path for pattern in own for path in Path(self.folder(part)).glob(pattern)]
+        return sorted(str(path) for path in files if path.is_file())
+
+    def local_stages(self) -> list[str]:
+        """The stages that are folders."""
+        return [stage for stage in STAGES if not self.entry[stage]["revision"]]
+
+    def of_deepfloyd(self) -> bool:
+        """Whether a stage is DeepFloyd's own."""
+        return any("DeepFloyd" in self.folder(stage) for stage in STAGES)
+
+    # --- the hub ---
+
+    def on_hub(self) -> dict[str, dict]:
+        """{part: where it is} of the parts that are repositories on the hub."""
+        names = [*STAGES, "stage_3", "clip_judge", *([] if self.embeds_path else ["text_encoder"])]
+        parts = {part: self.entry[part] for part in names if self.entry[part] is not None}
+        # These two are in stage I's repository.
+        parts |= {option: self.entry["stage_1"] for option in ("safety_checker", "watermark") if self.entry[option]}
+        keys = ("model", "revision", "variant")
+        return in_order({part: {key: model[key] for key in keys} for part, model in parts.items() if model["revision"]})
+
+    def fetched(self, *parts: str) -> list[str]:
+        """The files that say where in the hub's cache these parts (by default all) are; a part that is a folder has none."""
+        on_hub = self.on_hub()
+        return [
+            f"results/{self.name}/weights/{part}_{fingerprint(model)}.json"
+            for part, model in on_hub.items()
+            if part in (parts or on_hub)
+        ]
+
+    def to_fetch(self) -> dict[str, dict]:
+        """{part: where it is} of the parts on the hub that are still to be downloaded."""
+        return {part: model for part, model in self.on_hub().items() if still_to_make(self.fetched(part))}
+
+    # --- the embeddings of prompts ---
+
+    def embeds_source(self) -> list[str]:
+        """The files of the user's embeddings."""
+        path = Path(self.embeds_path)
+        return sorted(map(str, path.glob("*.safetensors"))) if path.is_dir() else [str(path)]
+
+    def text_encoder(self) -> dict:
+        """Everything that determines the embedding of a prompt.
+
+        Raises:
+            ValueError: there is no text encoder, or the user's embeddings cannot be read; the message names the entry.
+        """
+        if self._text_encoder is None:
+            self._text_encoder = self._given_embeds() if self.embeds_path else self._own_encoder()
+        return self._text_encoder
+
+    def _given_embeds(self):
+        try:
+            return {"identity": embeds_identity(self.embeds_source(), HASHES)}
+        except OSError as error:
+            raise ValueError(f"config.yaml: prompt_embeds cannot be read: {error}") from error
+
+    def _own_encoder(self):
+        model = self.model("text_encoder")
+        try:
+            identity = encoder_identity(self.folder("text_encoder"), model["revision"], HASHES)
+        except ValueError as error:
+            raise ValueError(f"config.yaml: cascades/{self.name}/text_encoder/model: {error}") from error
+        return {key: model[key] for key in ("variant", "dtype", "load_in_8bit", "max_length")} | {"identity": identity}
+
+    def embedding(self, prompt: str) -> str:
+        """The file of a prompt's embedding."""
+        return f"results/{self.name}/prompt_embeds/{embedding_key(prompt, self.text_encoder())}.safetensors"
+
+
+def still_to_make(files: Iterable[str]) -> list[str]:
+    """The files that do not exist. One that exists is final, since its name is a hash of all that determines it, and no
+    rule makes it again: Snakemake overlooks that a job has changed if another one runs before it, ancient() or not."""
+    return [file for file in files if not os.path.exists(file)]

@@ -1,0 +1,185 @@
+"""What the rules ask of fun.workflow: experiments read and checked, what each consists of, where the cascade's parts are."""
+
+import copy
+
+import pytest
+import yaml
+
+from fun.data.prompts import normalise
+from fun.workflow.experiments import (
+    in_order,
+    judge_of,
+    pictures_of,
+    read_experiments,
+    read_schema,
+    section_of,
+    stages_of,
+    tasks_of,
+    what_is_sampled,
+)
+from fun.workflow.parts import Parts
+from fun.workflow.plan import report_figures, sampled_epochs
+from fun.workflow.refusals import checked
+from project import PROJECT, SUPPORT
+
+SCHEMA = read_schema(PROJECT / "rules/experiments.schema.yaml")
+EXPERIMENTS = yaml.safe_load((SUPPORT / "experiments_tiny.yaml").read_text())
+NOTHING = {"stage_3": None, "judge": None, "clip_judge": None}
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads experiments from a project's folder that has their pictures."""
+    for name in ("picture.png", "mask.png"):
+        (tmp_path / name).touch()
+
+    def read(experiments):
+        (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(experiments))
+        return read_experiments("tiny.yaml", SCHEMA, tmp_path)
+
+    return read
+
+
+def test_experiments_are_completed_and_in_one_order(read):
+    experiments = read(EXPERIMENTS)
+    assert experiments == read({name: dict(reversed(entries.items())) for name, entries in EXPERIMENTS.items()})
+    assert list(experiments["inpainting"]) == sorted(experiments["inpainting"])
+    assert experiments["text_to_image"]["seeds"] == [0, 1] and experiments["inpainting"]["upsample"] == "all"
+    experiments["inpainting"]["stage_1"]["steps"] = 3  # a default is nobody else's
+    assert read(EXPERIMENTS)["hybrid_image"]["stage_2"] == {}
+
+
+@pytest.mark.parametrize(
+    ("way", "value", "said"),
+    [
+        ("upsample/image", "absent.png", "upsample/image must be a picture: there is no file absent.png"),
+        (
+            "inpainting/mask",
+            "circle",
+            "inpainting/mask must be a picture (left, right, top, bottom, hole, frame, or a ",
+        ),
+        (
+            "hybrid_image/sigmas",
+            [2.0, 1.0],
+            "hybrid_image/sigmas must have a length of 1, one less than prompts, not 2",
+        ),
+        ("hybrid_image/kernel_size", 4, "hybrid_image/kernel_size must be odd, not 4"),
+        ("text_to_image/upsample", [0, 7], "text_to_image/upsample names 7, which is not one of its seeds"),
+        ("text_to_image/enlarge", [0], "text_to_image/enlarge names 0, which does not go through stage II"),
+        ("inpainting/mask", None, "inpainting/mask must be text, not null"),
+    ],
+)
+def test_what_does_not_go_together_is_one_sentence(read, way, value, said):
+    experiments, (name, entry) = copy.deepcopy(EXPERIMENTS), way.split("/")
+    experiments[name][entry] = value
+    with pytest.raises(ValueError) as refusal:
+        read(experiments)
+    assert str(refusal.value).startswith(f"tiny.yaml: {said}")
+
+
+def test_bands_must_fall(read):
+    three = {"prompts": ["a", "b", "c"], "sigmas": [1.0, 2.0]}
+    with pytest.raises(ValueError, match="hybrid_image/sigmas must be in decreasing order"):
+        read({"hybrid_image": EXPERIMENTS["hybrid_image"] | three})
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(ValueError, match="^nowhere.yaml cannot be read: "):
+        read_experiments("nowhere.yaml", SCHEMA, tmp_path)
+
+
+def test_the_stages_of_an_experiment(read):
+    experiments = read(EXPERIMENTS)
+    for experiment in experiments.values():
+        assert stages_of(experiment, SCHEMA, NOTHING) == tasks_of(SCHEMA)[experiment["task"]]["stages"]
+    drawn = experiments["inpainting"]
+    assert stages_of(drawn | {"upsample": []}, SCHEMA, NOTHING) == ["stage_1"]
+    with_stage_3 = NOTHING | {"stage_3": {"model": "x4"}}
+    assert stages_of(drawn, SCHEMA, with_stage_3) == ["stage_1", "stage_2"]
+    assert stages_of(drawn | {"enlarge": [5]}, SCHEMA, with_stage_3) == ["stage_1", "stage_2", "stage_3"]
+    assert stages_of(experiments["forward_process"], SCHEMA, with_stage_3) == ["stage_1"]
+
+
+def test_the_pictures_the_samples_and_the_judge_of_an_experiment(read):
+    experiments = read(EXPERIMENTS)
+    drawn = experiments["inpainting"]
+    masks = SCHEMA["x-masks"]
+    assert pictures_of(drawn, masks) == {"image": "picture.png", "mask": "mask.png"}
+    assert pictures_of(drawn | {"mask": "left"}, masks) == {"image": "picture.png"}
+    shown_otherwise = drawn | {"title": "Another", "caption": "Another.", "upsample": [], "enlarge": []}
+    assert what_is_sampled(shown_otherwise) == what_is_sampled(drawn) != what_is_sampled(drawn | {"prompt": "a"})
+    assert judge_of(drawn, SCHEMA, NOTHING) is None
+    assert judge_of(drawn, SCHEMA, NOTHING | {"clip_judge": {}}) == "clip_judge"
+    assert judge_of(experiments["forward_process"], SCHEMA, NOTHING | {"judge": "a"}) is None
+
+
+def test_the_section_of_an_experiment_is_its_tasks_or_that_of_what_it_compares(read):
+    experiments = read(EXPERIMENTS)
+    scales = experiments["text_to_image"]
+    assert section_of(scales, SCHEMA) == "guidance"
+    one_scale = {entry: value for entry, value in scales.items() if entry != "guidance_scales"}
+    assert section_of(one_scale | {"stage_2": {"guidance_scale": 9}}, SCHEMA) == "sampling"
+    assert section_of(experiments["inpainting"], SCHEMA) == "inpainting"
+
+
+def test_the_epochs_that_are_drawn_from():
+    assert sampled_epochs({"epochs": 7, "sampling": {"epochs": [1, 5, 10]}}) == [1, 5, 7]
+    assert sampled_epochs({"epochs": 5, "sampling": {"epochs": [5, 1]}}) == [1, 5]
+
+
+def test_the_report_shows_every_figure_once():
+    figures = report_figures("tiny", EXPERIMENTS, {"a": {}, "b": {}})
+    assert len(figures) == len(set(figures)) == len(EXPERIMENTS) + 2 + 2 * 3
+    assert figures[0] == "results/tiny/forward_process/figure.json" and figures[-1].startswith("results/mnist/curves")
+    assert report_figures(None, {}, {"a": {}})[0] == "results/mnist/schedules/figure.json"
+
+
+def test_order_is_no_difference():
+    assert str(in_order({"b": [{"d": 1, "c": 2}], "a": 3})) == "{'a': 3, 'b': [{'c': 2, 'd': 1}]}"
+
+
+# --- the parts of a cascade ---
+
+
+@pytest.fixture
+def configured():
+    """The entry of a cascade in the shipped configuration, completed."""
+    schema = yaml.safe_load((PROJECT / "rules/config.schema.yaml").read_text())
+    config = checked(yaml.safe_load((PROJECT / "config.yaml").read_text()), schema, "config.yaml")
+    return config["cascades"]
+
+
+def test_parts_of_the_hub_are_fetched_and_folders_are_not(configured, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    deepfloyd = Parts("deepfloyd", configured["deepfloyd"], str, None)
+    everything = {"text_encoder", "stage_1", "stage_2", "stage_3", "clip_judge", "safety_checker", "watermark"}
+    assert set(deepfloyd.on_hub()) == set(deepfloyd.to_fetch()) == everything
+    assert set(Parts("deepfloyd", configured["deepfloyd"], str, "embeds.pth").on_hub()) == everything - {"text_encoder"}
+    assert deepfloyd.of_deepfloyd() and deepfloyd.local_stages() == [] and deepfloyd.weight_files("stage_1") == []
+    (file,) = deepfloyd.fetched("stage_2")
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).touch()
+    assert set(deepfloyd.to_fetch()) == everything - {"stage_2"}
+    assert Parts("deepfloyd", configured["deepfloyd"], str, None).fetched("stage_1", "stage_2")[1] == file
+
+
+def test_a_folder_stands_for_its_files(configured):
+    miniature = Parts("miniature", configured["miniature"], lambda path: str(PROJECT / path), None)
+    assert miniature.on_hub() == {} and miniature.local_stages() == ["stage_1", "stage_2"]
+    assert not miniature.of_deepfloyd() and miniature.folder("stage_1") == str(PROJECT / "resources/miniature/stage_1")
+    files = miniature.weight_files("stage_1")
+    assert any(file.endswith("unet/config.json") for file in files) and not any("text_encoder" in f for f in files)
+    assert "sampling" not in miniature.model("stage_1") and miniature.needs("stage_1", "gpu") == 0
+
+
+def test_an_embeddings_name_depends_on_the_prompt_and_its_encoder(configured, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    entry = configured["miniature"]
+    name = Parts("m", entry, lambda path: str(PROJECT / path), None).embedding
+    assert name("A Dog ") == name(normalise("A Dog ")) != name("a cat")
+    other = entry | {"text_encoder": entry["text_encoder"] | {"max_length": 60}}
+    assert name("a dog") != Parts("m", other, lambda path: str(PROJECT / path), None).embedding("a dog")
+    with pytest.raises(ValueError, match="cascades/m/text_encoder/model: nowhere/.* has no text encoder"):
+        Parts("m", entry, "nowhere/{}".format, None).embedding("a dog")
+    with pytest.raises(ValueError, match="config.yaml: prompt_embeds cannot be read: "):
+        Parts("m", entry, str, "nowhere.pth").embedding("a dog")
