@@ -6,8 +6,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Three processes on two cores, each with one file of tests at a time; first that of SLURM, which waits more than it works.
+# Three processes on two cores, each with one file of tests at a time; the longest files first.
 SHARED := -n 3 --dist loadfile --no-loadscope-reorder
+LONGEST := $(patsubst %,tests/workflow/test_%.py,slurm cascade_workflow deepfloyd faults hub mnist_workflow)
 
 .PHONY: report test test-fast lint benchmark
 
@@ -15,7 +16,7 @@ report: .venv/ready
 	$(BIN)/snakemake --cores all all
 
 test: .venv/ready-to-test
-	$(BIN)/pytest $(SHARED) -m "not alone" tests/workflow/test_slurm.py tests/workflow tests/unit
+	$(BIN)/pytest $(SHARED) -m "not alone" $(LONGEST) tests/workflow tests/unit
 	$(BIN)/pytest -m alone tests/workflow
 
 test-fast: .venv/ready-to-test
