@@ -10,6 +10,7 @@ from pathlib import Path
 from fun.data.tensors import load_arrays
 from fun.reporting.experiment_figures import FIGURES, STAGES, Drawn
 from fun.reporting.figure import write_figure
+from fun.reporting.provenance import without_folders
 from fun.weights.safety import black_out, mark
 
 cascade, name = snakemake.wildcards.cascade, snakemake.wildcards.experiment
@@ -22,7 +23,7 @@ stages, metrics = {}, []
 for stage, numeral in STAGES.items():
     if stage in snakemake.input.keys():
         arrays, made = load_arrays(snakemake.input[stage])
-        model = {key: value for key, value in made["model"].items() if value is not None}
+        model = without_folders({key: value for key, value in made["model"].items() if value is not None})
         flagged = safety.get(stage)
         arrays = arrays if flagged is None else black_out(arrays, made["samples"], flagged)
         arrays = mark(arrays, safety["watermark"]) if "watermark" in safety else arrays

@@ -177,10 +177,11 @@ def test_what_was_fetched_from_the_hub_comes_from_this_machines_cache(cascade, t
         find_model(model["model"], "stage_1", [fetched])
 
 
-def test_a_flipped_byte_is_seen_where_there_are_sums(cascade, tmp_path):
+@pytest.mark.parametrize("line", ["{}  {}\n", "{} *{}\n\n"], ids=["text", "binary, blank lines"])
+def test_a_flipped_byte_is_seen_where_there_are_sums(cascade, tmp_path, line):
     folder = Path(shutil.copytree(cascade, tmp_path / "cascade"))
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files]
+    sums = [line.format(hashlib.sha256(path.read_bytes()).hexdigest(), path.relative_to(folder)) for path in files]
     (folder / "SHA256SUMS").write_text("".join(sums))
     assert find_model(folder / "stage_1", "stage_1") == folder / "stage_1"
     weights = folder / "stage_1/unet/diffusion_pytorch_model.safetensors"

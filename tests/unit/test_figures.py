@@ -76,7 +76,9 @@ def drawn(stages, pictures):
             arrays, low = {key: tensor.numpy() for key, tensor in tensors.items()}, tensors["x_0"]
             rates = [{"name": f"prompt seen, from t = {t}", "value": 0.5, "low": 0.2, "high": 0.8} for t in (390, 690)]
             judged = {"success": [True] * len(samples), "reads": ["red"] * len(samples), "metrics": rates}
-            made[stage] = Drawn(STAGES[stage], arrays, samples, {"model": "tiny"}, SAMPLING, judged)
+            made[stage] = Drawn(
+                STAGES[stage], arrays, samples, {"model": "tiny"}, SAMPLING | {"guidance_scale": 3.0}, judged
+            )
         return experiment, {stage: made[stage] for stage in STAGES if stage in made}
 
     return {name: draw(name) for name in EXPERIMENTS}
@@ -112,6 +114,18 @@ def test_a_grid_shows_all_samples_with_their_success(drawn):
         grid["panels"][0]["provenance"] | {"prompt": "a red one", "seed": 0, "steps": 2, "stage": "Stage I"}
         == (grid["panels"][0]["provenance"])
     )
+
+
+def test_a_stage_is_shown_with_the_guidance_that_it_ran_with(drawn):
+    experiment, made = drawn["text_to_image"]
+    panels = [
+        panel["provenance"] for block in FIGURES["text_to_image"](experiment, made)[0] for panel in block["panels"]
+    ]
+    shown = {
+        stage: {(p["guidance_scale"], p.get("stage_1_guidance_scale")) for p in panels if p["stage"] == stage}
+        for stage in ("Stage I", "Stage II")
+    }
+    assert shown == {"Stage I": {(1, None), (7, None)}, "Stage II": {(3.0, 1), (3.0, 7)}}
 
 
 def test_an_anagram_turns_into_what_its_view_shows(drawn):

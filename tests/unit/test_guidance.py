@@ -71,7 +71,6 @@ def test_anagram_of_n_views_is_one_call_of_2n(x_t, names):
         expected += view.inverse(u + 7 * (c - u)) / n
         expected_v += view.inverse_variance(v_c) / n
     assert torch.allclose(noise, expected, atol=1e-5) and torch.allclose(v, expected_v, atol=1e-5)
-    assert expected_v.min() > -1 or "negate" in names
 
 
 def test_hybrid_of_n_prompts_is_one_call_of_n_plus_1(x_t):
@@ -84,7 +83,7 @@ def test_hybrid_of_n_prompts_is_one_call_of_n_plus_1(x_t):
         u, _ = network(x_t, 300, cond(0))
         asked = [network(x_t, 300, cond(i + 1)) for i in range(len(bands))]
         expected = sum(band(u + 7 * (c - u)) for band, (c, _) in zip(bands, asked, strict=True))
-        expected_v = sum(band(v_c) for band, (_, v_c) in zip(bands, asked, strict=True)).clamp(-1, 1)
+        expected_v = sum(v_c for _, v_c in asked) / len(asked)
         assert torch.allclose(noise, expected, atol=1e-4) and torch.allclose(v, expected_v, atol=1e-5)
 
 

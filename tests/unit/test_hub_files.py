@@ -1,8 +1,11 @@
 """Which files of a repository a part of the cascade needs, and whether they fit on the disk."""
 
+import httpx2
 import pytest
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 from fun.weights.hub import Part, check_disk, files_of
+from fun.weights.hub_errors import reason
 
 XL = "DeepFloyd/IF-I-XL-v1.0"
 STAGE_1 = Part("stage_1", XL, "main", "fp16")
@@ -70,3 +73,16 @@ def test_a_disk_that_is_too_small_is_refused():
         OSError, match=r"1000000.0 GB must be fetched into .*hub, where only .* GB are free: free some space, or set"
     ):
         check_disk(10**15)
+
+
+def test_the_password_of_an_address_is_never_said(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://somebody:secret@hub.example:8080/api")
+    request = httpx2.Request("GET", "https://hub.example")
+    for status, error in (
+        (401, GatedRepoError),
+        (404, RepositoryNotFoundError),
+        (404, RevisionNotFoundError),
+        (403, HfHubHTTPError),
+    ):
+        said = reason(error("no", response=httpx2.Response(status, request=request)), XL, "main")
+        assert "secret" not in said and "somebody" not in said and "hub.example:8080" in said

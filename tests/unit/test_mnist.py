@@ -1,7 +1,11 @@
 """MNIST is read from any of its sources, and only MNIST is accepted."""
 
 import gzip
+import hashlib
 import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from unittest import mock
 
 import pytest
@@ -72,6 +76,28 @@ def test_sources_are_tried_in_order_and_all_failures_told(mnist_folder, tmp_path
         assert fetch_mnist(["first", "second", "third"], None, tmp_path) == "second"
         with pytest.raises(OSError, match=r"first: the line went dead \| third: the line went dead"):
             fetch_mnist(["first", "third"], None, tmp_path / "none")
+    assert list((tmp_path / "none").iterdir()) == []
+
+
+def test_the_second_mirror_is_tried_when_the_first_has_another_file(tmp_path, monkeypatch):
+    """Served by this machine: a file that unpacks but is not MNIST's, then the right one."""
+    content = {"bad": b"a page that says sorry", "good": b"the labels"}
+    for mirror, unpacked in content.items():
+        (tmp_path / mirror).mkdir()
+        (tmp_path / mirror / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(unpacked))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    mirrors = [f"http://127.0.0.1:{server.server_port}/{mirror}/" for mirror in ("absent", "bad", "good")]
+    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", mirrors)
+    sums = {"t10k-labels-idx1-ubyte": hashlib.sha256(content["good"]).hexdigest()}
+    with mock.patch.dict(FILES, sums, clear=True):
+        assert fetch_mnist(["torchvision"], None, tmp_path / "data") == "torchvision"
+        assert (tmp_path / "data/t10k-labels-idx1-ubyte").read_bytes() == content["good"]
+        monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", mirrors[:2])
+        with pytest.raises(OSError, match=r"/absent/ .*404.*/bad/ .*not MNIST's"):
+            fetch_mnist(["torchvision"], None, tmp_path / "none")
+    server.shutdown()
     assert list((tmp_path / "none").iterdir()) == []
 
 

@@ -18,7 +18,7 @@ from fun.reporting.charts import chart_svg, chart_table, ticks
 from fun.reporting.figure import checksum, read_figure, write_figure
 from fun.reporting.numerals import exponent_text, factor_text, number_text, size_text
 from fun.reporting.page import RESOURCES, SECTIONS, render_page
-from fun.reporting.provenance import made_table
+from fun.reporting.provenance import made_table, without_folders
 from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
 
 
@@ -187,8 +187,31 @@ def test_two_figures_of_one_name_are_refused(figures):
 
 
 def test_no_folder_of_this_machine_gets_into_the_page(figures):
-    page = render_page(figures, {"mnist": {"data": "/home/somebody/mnist"}, "files": ["/srv/a/b.png"]}, VERSIONS)
+    config = {"mnist": {"data": "/home/somebody/mnist"}, "experiments": {"x": {"image": "/srv/a/b.png"}}}
+    page = render_page(figures, config, VERSIONS)
     assert "somebody" not in page and "…/mnist" in page and "…/b.png" in page and "/srv" not in page
+
+
+def test_a_prompt_that_begins_with_a_slash_is_no_path():
+    experiment = {"prompts": ["/imagine a dog"], "views": [{"prompt": "/imagine a cat"}], "image": "/srv/a/b.png"}
+    assert without_folders(experiment) == experiment | {"image": "…/b.png"}
+    model = {"model": "/home/somebody/IF-I-XL", "revision": "0123"}
+    assert without_folders(model) == {"model": "…/IF-I-XL", "revision": "0123"}
+
+
+@pytest.mark.parametrize(
+    ("model", "notice"),
+    [
+        ("DeepFloyd/IF-I-M-v1.0", True),
+        ("models/IF-II-L", True),
+        ("…/IF-I-XL", True),
+        ("resources/miniature/stage_1", False),
+    ],
+)
+def test_a_copy_of_ifs_weights_gets_the_licence_notice(figures, model, notice):
+    block = {"layout": "row", "panels": [figures[0].blocks[0]["panels"][0] | {"provenance": {"model": model}}]}
+    page = render_page([replace(figures[0], blocks=[block], provenance={})], CONFIG, VERSIONS)
+    assert ("DeepFloyd is licensed under the DeepFloyd License" in page) == notice
 
 
 def test_what_pictures_have_in_common_is_said_once(figures):

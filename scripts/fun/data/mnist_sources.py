@@ -22,7 +22,11 @@ def from_torchvision(folder: Path) -> None:
         reasons = []
         for mirror in MNIST.mirrors:
             try:
-                download_and_extract_archive(f"{mirror}{name}.gz", str(folder))
+                # A folder for each try: torchvision takes a file that is there, be it damaged, for downloaded.
+                with TemporaryDirectory(dir=folder) as new:
+                    download_and_extract_archive(f"{mirror}{name}.gz", new)
+                    read_checked(Path(new) / name)
+                    (Path(new) / name).replace(folder / name)
                 break
             except Exception as error:  # whatever goes wrong, try the next mirror
                 reasons.append(f"{mirror} {error}")

@@ -42,14 +42,15 @@ def predict_noise(
     applied, then its part; the results of the branches are summed.
 
     Args:
-        network: (x, t, cond) -> noise and the raw variance channels v in [-1, 1] (or None).
+        network: (x, t, cond) -> noise and the raw variance channels v, about in [-1, 1] (or None).
         guidance_scale: a number, or (N,), one per sample; if it is the number 1, the unconditional half is not computed.
         unconditional: (N, ...) like a branch's cond: the embedding of the empty prompt, or the "no class" label.
         companion: (N, C, H, W), what the network sees in addition to x_t, under the same view (stage II's enlarged picture).
         max_batch: the largest number of samples per call; a larger batch is split.
 
     Returns:
-        noise (N, C, H, W) and v (N, C, H, W) or None: v comes from the conditional half, as in guided-diffusion.
+        noise (N, C, H, W) and v (N, C, H, W) or None: v comes from the conditional half, as in guided-diffusion; of several
+            branches it is the plain mean, neither filtered nor clamped, as in the code of Visual Anagrams.
     """
     guided = unconditional is not None and (torch.is_tensor(guidance_scale) or guidance_scale != 1)
     x = x_t if companion is None else torch.cat([x_t, companion], 1)
@@ -79,9 +80,7 @@ def predict_noise(
             branch_noise = noises[u] + scale * (noises[c] - noises[u])
         noise = noise + part(branch.view.inverse(branch_noise))
         if vs is not None:
-            v = v + part(branch.view.inverse_variance(vs[c]))
-    if v is not None and len(branches) > 1:
-        v = v.clamp(-1, 1)  # a mean stays in the range; a hybrid's high-pass filter can leave it
+            v = v + branch.view.inverse_variance(vs[c]) / len(branches)
     return noise, v
 
 

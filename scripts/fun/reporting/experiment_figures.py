@@ -48,7 +48,15 @@ class Drawn:
 
     def panel(self, i: int, what: str, **entries) -> dict:
         """Sample i as a panel. `what` it shows goes into the alt text; `entries` replace the panel's own."""
-        made = {"stage": self.name} | self.model | self.sampling | self.samples[i]
+        sample = self.samples[i]
+        made = {"stage": self.name} | self.model | self.sampling | sample
+        if (
+            self.name != "Stage I" and "guidance_scale" in sample
+        ):  # the scales that an experiment compares are stage I's
+            made |= {
+                "guidance_scale": self.sampling["guidance_scale"],
+                "stage_1_guidance_scale": sample["guidance_scale"],
+            }
         panel = {"label": self.label(i), "alt": f"{what}: {self.label(i)}, {self.title}", "provenance": made}
         if "picture" not in entries:
             panel["picture"] = to_picture(self.arrays["x_0"][i])

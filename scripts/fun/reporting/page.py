@@ -7,6 +7,7 @@ their hashes, its own style sheet and script. Jinja2 escapes every text from out
 import base64
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +19,7 @@ from PIL import Image
 
 from fun.reporting.charts import axis_title, chart_svg, chart_table, marker_svg
 from fun.reporting.numerals import exponent_text, factor_text, number_text, size_text
-from fun.reporting.provenance import command_of, made_table, made_with
+from fun.reporting.provenance import command_of, made_table, made_with, without_folders
 from fun.reporting.rulers import interval_svg, ruler_svg
 
 RESOURCES = Path(__file__).parents[3] / "resources" / "report"
@@ -26,6 +27,7 @@ LARGEST_IN_PAGE = 512  # pixels of a picture's long side
 LARGEST_PIXELATED = 128  # pixels: a picture whose short side is no longer is enlarged without smoothing
 HERO_STATES = 7  # pictures in a strip at the top of the page; fewer of wide ones, which are stacked
 HERO_STATES_WIDE = 5
+DEEPFLOYD = re.compile("deepfloyd|(^|/)IF-I", re.IGNORECASE)  # a repository of the hub, or a local copy of one
 
 # In the order of the page; the text of each is in resources/report/sections/<key>.html.j2.
 SECTIONS = {  # key: (title in plain words, the field's term)
@@ -95,7 +97,7 @@ def render_page(figures, config, versions, comparison=None):
         ruler=_parameter_ruler(comparison),
         config=yaml.safe_dump(without_folders(config), sort_keys=False, allow_unicode=True, width=100),
         versions=versions,
-        deepfloyd=any("deepfloyd" in str(model).lower() for model in made_with(figures, "model")),
+        deepfloyd=any(DEEPFLOYD.search(str(model)) for model in made_with(figures, "model")),
         unprotected=_switched_off(config),
         upscaler=any("stable-diffusion" in str(model) for model in made_with(figures, "model")),
         licences=made_with(figures, "licence"),
@@ -136,15 +138,6 @@ def states(panels):
 def row_of(block, index):
     """The label of the row of a grid that holds the panel of that index; "" if the rows have no labels."""
     return block["rows"][index // block["columns"]] if "rows" in block else ""
-
-
-def without_folders(value):
-    """The configuration with every absolute path cut to its last part, to hide where things are on a machine."""
-    if isinstance(value, dict):
-        return {key: without_folders(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [without_folders(entry) for entry in value]
-    return f"…/{Path(value).name}" if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def content_policy(style, script):

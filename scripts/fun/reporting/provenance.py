@@ -1,6 +1,17 @@
 """What made the pictures, as tables: what they have in common once, and a row for each with what differs."""
 
+from pathlib import Path
+
 HIDDEN = {"command", "licence"}  # shown elsewhere
+PATHS = {
+    "model",
+    "judge",
+    "data",
+    "prompt_embeds",
+    "image",
+    "mask",
+    "experiments",
+}  # entries that may name a file or folder
 MISSING = object()
 
 
@@ -27,6 +38,17 @@ def made_with(figures, key):
         made = [panel["provenance"] for block in figure.blocks for panel in block["panels"]]
         values += [entries[key] for entries in (figure.provenance, *made) if entries.get(key) is not None]
     return list(dict.fromkeys(values))
+
+
+def without_folders(value, entry=None):
+    """The configuration with every absolute path cut to its last part, to hide where things are on a machine. Only in entries
+    that name files: a prompt may begin with a slash."""
+    if isinstance(value, dict):
+        return {key: without_folders(inside, key) for key, inside in value.items()}
+    if isinstance(value, list):
+        return [without_folders(inside, entry) for inside in value]
+    hidden = entry in PATHS and isinstance(value, str) and Path(value).is_absolute()
+    return f"…/{Path(value).name}" if hidden else value
 
 
 def key_text(key):

@@ -34,8 +34,9 @@ def find_model(model: str | Path, part: str, fetched: Iterable[str | Path] = ())
 def check_sums(folder: Path) -> None:
     """Raise ValueError if a file differs from SHA256SUMS (as sha256sum writes it) in the folder or in its parent."""
     for sums in (path for path in (folder / "SHA256SUMS", folder.parent / "SHA256SUMS") if path.is_file()):
-        for expected, name in (line.split("  ", 1) for line in sums.read_text().splitlines()):
-            path = sums.parent / name
+        for line in filter(str.strip, sums.read_text().splitlines()):
+            expected, name = line.split(maxsplit=1)
+            path = sums.parent / name.removeprefix("*")  # "*name": read as a binary file
             if not path.is_relative_to(folder):
                 continue
             with open(path, "rb") as file:

@@ -30,13 +30,16 @@ def explained(model: str, revision: str) -> Iterator[None]:
 
 def reason(error: BaseException, model: str, revision: str) -> str:
     """One sentence about an exception of the hub client."""
-    page, host = f"{constants.ENDPOINT}/{model}", urlsplit(constants.ENDPOINT).netloc.rpartition("@")[2]
+    hub = urlsplit(constants.ENDPOINT)
+    host = hub.netloc.rpartition("@")[2]  # without the user's name and password, if the address has them
+    address = hub._replace(netloc=host).geturl()
+    page = f"{address}/{model}"
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     match error:
         case GatedRepoError() if get_token() is None:
             return (
                 f"{model} is gated and there is no token: accept its licence at {page}, create a token at "
-                f"{constants.ENDPOINT}/settings/tokens, and log in once with `hf auth login` (or set HF_TOKEN)"
+                f"{address}/settings/tokens, and log in once with `hf auth login` (or set HF_TOKEN)"
             )
         case GatedRepoError():
             return (
@@ -57,7 +60,7 @@ def reason(error: BaseException, model: str, revision: str) -> str:
                 f"{host} does not accept your token: create a new one and log in with `hf auth login` (or set HF_TOKEN)"
             )
         case HfHubHTTPError() if status == 403:
-            return f"{host} does not let your token read {model}: check the token's permissions at {constants.ENDPOINT}/settings/tokens"
+            return f"{host} does not let your token read {model}: check the token's permissions at {address}/settings/tokens"
         case HfHubHTTPError() if status == 429:
             return f"{host} has received too many requests from here: wait a few minutes and start again"
         case HfHubHTTPError():
