@@ -66,3 +66,12 @@ def small_workflow(new_workflow, short_mnist, tiny_cascade):
         return workflow
 
     return make
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A file like the one the course hands out: (1, 77, D) in half precision, prompts as somebody typed them."""
+    torch.manual_seed(0)
+    path = tmp_path / "embeds.pth"
+    torch.save({prompt: torch.randn(1, 77, 32).half() for prompt in ("", " A red one", "a blue five")}, path)
+    return path

@@ -9,15 +9,6 @@ from fun.data.tensors import save_tensors
 PROMPTS = ["", "a red one", "a blue five"]
 
 
-@pytest.fixture
-def course(tmp_path):
-    """A file like the one the course hands out: (1, 77, D) in half precision, prompts as somebody typed them."""
-    torch.manual_seed(0)
-    path = tmp_path / "embeds.pth"
-    torch.save({prompt: torch.randn(1, 77, 32).half() for prompt in ("", " A red one", "a blue five")}, path)
-    return path
-
-
 def test_a_file_of_the_course_and_a_folder_of_ours_say_the_same(course, tmp_path):
     embeds = read_embeds(course)
     assert set(embeds) == set(PROMPTS)

@@ -12,15 +12,6 @@ from project import sentence
 PROMPTS = ["", "a red one", "a blue five"]
 
 
-@pytest.fixture
-def course(tmp_path):
-    """A file like the one the course hands out: (1, 77, D) in half precision, prompts as somebody typed them."""
-    torch.manual_seed(0)
-    path = tmp_path / "embeds.pth"
-    torch.save({prompt: torch.randn(1, 77, 32).half() for prompt in ("", " A red one", "a blue five")}, path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def workflow(small_workflow):
     """A project whose cascade has no text encoder."""
