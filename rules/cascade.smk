@@ -93,7 +93,7 @@ rule stage_3:
     params:
         experiment=sampled,
         enlarge=enlarged,
-        sampling=lambda wildcards: in_order(PARTS.entry["stage_3"]["sampling"]),
+        sampling=lambda wildcards: canonical(PARTS.entry["stage_3"]["sampling"]),
         model=lambda wildcards: PARTS.model("stage_3"),
         folder=lambda wildcards: PARTS.folder("stage_3"),
         device=device,

@@ -16,7 +16,6 @@ sys.path.insert(0, str(BASE / "scripts"))
 from fun.data.prompts import prompts_of
 from fun.workflow.experiments import (
     STAGES,
-    in_order,
     judge_of,
     pictures_of,
     read_experiments,
@@ -27,9 +26,9 @@ from fun.workflow.experiments import (
 )
 from fun.workflow.modules import code_of
 from fun.workflow.parts import Parts, still_to_make
-from fun.workflow.plan import report_figures, sampled_epochs
+from fun.workflow.plan import check_config, epoch_minutes, report_figures, sampled_epochs
 from fun.workflow.preflight import run_preflight
-from fun.workflow.refusals import checked
+from fun.workflow.refusals import canonical, checked
 
 # By default glibc returns freed memory at once and takes it again in the next training step: a tenth of the time.
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "1000000000")
@@ -69,6 +68,9 @@ def refusals():
 EXPERIMENTS_SCHEMA = read_schema(BASE / "rules/experiments.schema.yaml")
 with refusals():
     checked(config, yaml.safe_load((BASE / "rules/config.schema.yaml").read_text()), "config.yaml")
+    check_config(config)
+MODELS = list(config["mnist"]["models"])  # in the order in which they are shown
+config.update(canonical(config))
 MNIST, CASCADE, EXPERIMENTS, PROMPTS = config["mnist"], config.get("cascade"), {}, {}
 if CASCADE is not None:
     if CASCADE not in config["cascades"]:
@@ -89,7 +91,7 @@ if CASCADE is not None:
 wildcard_constraints:
     cascade=CASCADE or "-",
     experiment="|".join(EXPERIMENTS) or "-",
-    model="|".join(MNIST["models"]),
+    model="|".join(MODELS),
     epoch=r"[1-9]\d*",
     stage="1|2",
 
@@ -101,6 +103,16 @@ def previous_checkpoint(wildcards):
     """The checkpoint that an epoch continues from; none for the first."""
     epoch = int(wildcards.epoch) - 1
     return f"results/mnist/{wildcards.model}/epoch_{epoch}/checkpoint.safetensors" if epoch else []
+
+
+def epoch_runtime(wildcards):
+    """The minutes that an epoch of a model may take on a cluster."""
+    return epoch_minutes(MNIST, wildcards.model)
+
+
+def mnist_folder(wildcards):
+    """The folder that has MNIST's files already; None to download them."""
+    return in_project(MNIST["data"]) if "data" in MNIST else None
 
 
 def of_sampled_epochs(file):
@@ -154,21 +166,24 @@ def sampled(wildcards):
     return what_is_sampled(experiment(wildcards))
 
 
+def cascade_sampling(stage):
+    """How to sample from a stage: what config.yaml says, and what the cascade changes."""
+    return config["sampling"][stage] | PARTS.entry[stage]["sampling"]
+
+
 def sampling(stage):
-    """How to sample from a stage: what config.yaml says, what the cascade changes, what the experiment changes."""
-    return lambda wildcards: in_order(
-        config["sampling"][stage] | PARTS.entry[stage]["sampling"] | experiment(wildcards).get(stage, {})
-    )
+    """How to sample from a stage for an experiment, which can change it once more."""
+    return lambda wildcards: canonical(cascade_sampling(stage) | experiment(wildcards).get(stage, {}))
 
 
 def upsampled(wildcards):
     """The seeds that go through stage II."""
-    return experiment(wildcards).get("upsample", "all")
+    return sorted(experiment(wildcards).get("upsample", []))
 
 
 def enlarged(wildcards):
     """The seeds that go through stage III."""
-    return experiment(wildcards)["enlarge"]
+    return sorted(experiment(wildcards)["enlarge"])
 
 
 def embeddings(wildcards):
@@ -230,7 +245,7 @@ def shown_with(wildcards):
 
 def figures_shown():
     """Every figure.json of the report."""
-    return report_figures(CASCADE, EXPERIMENTS, MNIST["models"])
+    return report_figures(CASCADE, EXPERIMENTS, MODELS)
 
 
 def report_resources():
@@ -240,22 +255,31 @@ def report_resources():
 
 def report_config(wildcards):
     """The whole configuration. A function, because braces in a prompt are not wildcards."""
-    return config | {"experiments": EXPERIMENTS}
+    return canonical(config) | {"experiments": EXPERIMENTS}
 
 
-def local_stages():
-    """The cascade's stages that are local folders; the report already knows DeepFloyd's sizes."""
-    return PARTS.local_stages() if CASCADE is not None else []
+def stages_counted(wildcards):
+    """What the table of networks says about each stage of the cascade, besides its size."""
+    return {
+        stage: {
+            "name": f"{CASCADE}, {stage.replace('_', ' ')}",
+            "folder": PARTS.folder(stage),
+            "steps": cascade_sampling(stage)["steps"],
+            "model": PARTS.entry[stage]["model"] if PARTS.entry[stage]["revision"] else "",
+        }
+        for stage in (STAGES if CASCADE is not None else ())
+    }
 
 
 def stage_configs():
-    """The U-Net configuration of each local stage."""
-    return [f"{PARTS.folder(stage)}/unet/config.json" for stage in local_stages()]
+    """The U-Net configuration of each stage that is a folder."""
+    local = [stage for stage in (STAGES if CASCADE is not None else ()) if not PARTS.entry[stage]["revision"]]
+    return [f"{PARTS.folder(stage)}/unet/config.json" for stage in local]
 
 
-def stage_steps():
-    """(name, steps) of each local stage."""
-    return [(f"{CASCADE}, {stage.replace('_', ' ')}", config["sampling"][stage]["steps"]) for stage in local_stages()]
+def stages_fetched():
+    """The files that say where the stages that are not folders are."""
+    return PARTS.fetched(*STAGES) if CASCADE is not None else []
 
 
 # --- what only Snakemake knows, from attributes that its manual does not document ---

@@ -21,7 +21,7 @@ rule read_embeds:
         path=PARTS.embeds_path,
         prompts=prompts_to_encode,
         tokens=lookup(f"cascades/{CASCADE}/text_encoder/max_length", within=config),
-        made_with=PARTS.text_encoder(),
+        made_with=PARTS.encoder(),
         stages={stage: PARTS.folder(stage) for stage in STAGES},
     script:
         "../scripts/read_embeds.py"

@@ -24,7 +24,7 @@ rule download_mnist:
         "../envs/environment.yaml"
     params:
         sources=lookup("mnist/sources", within=config),
-        data=lookup("mnist/data", within=config, default=None),
+        data=mnist_folder,
     script:
         "../scripts/download_mnist.py"
 
@@ -68,6 +68,8 @@ rule train_epoch:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    resources:
+        runtime=epoch_runtime,
     params:
         # Without the number of epochs, so that more can be added to a finished training.
         model=lookup("mnist/models/{model}", within=config),
@@ -193,8 +195,8 @@ rule model_figures:
 rule mnist_curves:
     """Loss, class accuracy and Frechet distance of all models over the epochs, as charts."""
     input:
-        losses=expand("results/mnist/{model}/losses.csv", model=MNIST["models"]),
-        scores=expand("results/mnist/{model}/scores.csv", model=MNIST["models"]),
+        losses=expand("results/mnist/{model}/losses.csv", model=MODELS),
+        scores=expand("results/mnist/{model}/scores.csv", model=MODELS),
         classifier="results/mnist/classifier/scores.json",
         code=modules("mnist_curves"),
     output:
@@ -207,7 +209,7 @@ rule mnist_curves:
     conda:
         "../envs/environment.yaml"
     params:
-        models=list(MNIST["models"]),
+        models=MODELS,
     script:
         "../scripts/mnist_curves.py"
 

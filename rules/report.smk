@@ -8,6 +8,7 @@ rule model_sizes:
     """Parameters and FLOPs of every network, and of the largest DeepFloyd IF: the same loop, orders of magnitude apart."""
     input:
         unets=stage_configs(),
+        fetched=ancient(stages_fetched()),
         code=modules("model_sizes"),
     output:
         "results/model_sizes.json",
@@ -22,8 +23,7 @@ rule model_sizes:
         models=lookup("mnist/models", within=config),
         schedule=lookup("mnist/schedule", within=config),
         mnist_steps=lookup("mnist/sampling/num_steps", within=config),
-        stages=stage_steps(),
-        runs_deepfloyd=CASCADE is not None and PARTS.of_deepfloyd(),
+        stages=stages_counted,
     script:
         "../scripts/model_sizes.py"
 

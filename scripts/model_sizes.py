@@ -1,4 +1,4 @@
-"""Count parameters and FLOPs of this project's networks, and of the largest DeepFloyd IF for comparison."""
+"""Count parameters and FLOPs of the networks that ran, and of the largest DeepFloyd IF for comparison."""
 
 from fun.workflow.log import log_to
 
@@ -7,25 +7,17 @@ log_to(snakemake.log[0])
 import json
 from pathlib import Path
 
-from fun.benchmarking.sizes import IF_I_XL, mnist_size, unet_size
+from fun.benchmarking.sizes import largest_if, mnist_rows, stage_row
 from fun.diffusion.schedule import make_schedule
+from fun.weights.folders import find_model
 
 params = snakemake.params
-schedule = make_schedule(**params.schedule)
+rows = mnist_rows(params.models, make_schedule(**params.schedule), params.mnist_steps)
+for part, stage in params.stages.items():
+    folder = find_model(stage["folder"], part, snakemake.input.fetched)
+    config = json.loads((folder / "unet/config.json").read_text(encoding="utf-8"))
+    rows.append(stage_row(config, stage["name"], stage["steps"], stage["model"]))
+rows += largest_if(rows)
 
-rows = []
-# A network with class conditioning and one without differ by a few hundred parameters: one row for both.
-for network, model in {model["network"]: model for model in params.models.values()}.items():
-    rows.append(("MNIST digits", f"{network} U-Net", *mnist_size(model, schedule), params.mnist_steps, 28, ""))
-
-for path, (name, steps) in zip(snakemake.input.unets, params.stages, strict=True):
-    config = json.loads(Path(path).read_text())
-    rows.append((name, config["_class_name"], *unet_size(config), steps, config["sample_size"], ""))
-
-note = "" if params.runs_deepfloyd else "counted from its published configuration, not run here"
-rows.append(("DeepFloyd IF-I-XL", "UNet2DConditionModel", *unet_size(IF_I_XL), 100, IF_I_XL["sample_size"], note))
-
-keys = ("name", "network", "parameters", "flops_per_step", "steps", "image_size", "note")
-table = {"rows": [dict(zip(keys, row, strict=True)) for row in rows]}
-Path(snakemake.output[0]).write_text(json.dumps(table, indent=1) + "\n")
+Path(snakemake.output[0]).write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
 print(*rows, sep="\n")

@@ -27,7 +27,7 @@ sampler = Sampler(stage, embeds, grid, **params.sampling, max_batch=model["max_b
 
 if "stage_1" in snakemake.input.keys():
     drawn, made = load_tensors(snakemake.input.stage_1)
-    chosen = [i for i, s in enumerate(made["samples"]) if params.upsample == "all" or s["seed"] in params.upsample]
+    chosen = [i for i, s in enumerate(made["samples"]) if s["seed"] in params.upsample]
     samples, low = [made["samples"][i] for i in chosen], drawn["x_0"][chosen]
 else:
     samples, low = make_samples(experiment["task"], experiment), None

@@ -18,7 +18,7 @@ model = dict(params.model)
 folder, device = find_model(params.folder, "stage_3", snakemake.input.fetched), pick_device(params.device)
 pipeline = load_upscaler(folder, model["variant"], getattr(torch, model["dtype"]), device, model["offload"])
 drawn, made = load_tensors(snakemake.input.stage_2)
-chosen = [i for i, s in enumerate(made["samples"]) if params.enlarge == "all" or s["seed"] in params.enlarge]
+chosen = [i for i, s in enumerate(made["samples"]) if s["seed"] in params.enlarge]
 samples = [made["samples"][i] | {"told": shown_prompt(made["samples"][i], params.experiment)} for i in chosen]
 enlarged = [
     upscale(pipeline, drawn["x_0"][i], sample["told"], sample["seed"], **params.sampling)

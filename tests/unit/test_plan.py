@@ -7,7 +7,6 @@ import yaml
 
 from fun.data.prompts import normalise
 from fun.workflow.experiments import (
-    in_order,
     judge_of,
     pictures_of,
     read_experiments,
@@ -18,13 +17,26 @@ from fun.workflow.experiments import (
     what_is_sampled,
 )
 from fun.workflow.parts import Parts
-from fun.workflow.plan import report_figures, sampled_epochs
-from fun.workflow.refusals import checked
+from fun.workflow.plan import check_config, epoch_minutes, report_figures, sampled_epochs
+from fun.workflow.refusals import canonical, checked
 from project import PROJECT, SUPPORT
 
 SCHEMA = read_schema(PROJECT / "rules/experiments.schema.yaml")
 EXPERIMENTS = yaml.safe_load((SUPPORT / "experiments_tiny.yaml").read_text())
+CONFIG_SCHEMA = yaml.safe_load((PROJECT / "rules/config.schema.yaml").read_text())
 NOTHING = {"stage_3": None, "judge": None, "clip_judge": None}
+
+
+@pytest.fixture
+def whole_config():
+    """The shipped configuration, completed."""
+    return checked(yaml.safe_load((PROJECT / "config.yaml").read_text()), CONFIG_SCHEMA, "config.yaml")
+
+
+@pytest.fixture
+def configured(whole_config):
+    """The entry of each cascade in the shipped configuration, completed."""
+    return whole_config["cascades"]
 
 
 @pytest.fixture
@@ -44,7 +56,10 @@ def test_experiments_are_completed_and_in_one_order(read):
     experiments = read(EXPERIMENTS)
     assert experiments == read({name: dict(reversed(entries.items())) for name, entries in EXPERIMENTS.items()})
     assert list(experiments["inpainting"]) == sorted(experiments["inpainting"])
-    assert experiments["text_to_image"]["seeds"] == [0, 1] and experiments["inpainting"]["upsample"] == "all"
+    assert (
+        experiments["text_to_image"]["seeds"] == [0, 1]
+        and experiments["inpainting"]["upsample"] == experiments["inpainting"]["seeds"]
+    )
     experiments["inpainting"]["stage_1"]["steps"] = 3  # a default is nobody else's
     assert read(EXPERIMENTS)["hybrid_image"]["stage_2"] == {}
 
@@ -128,25 +143,60 @@ def test_the_epochs_that_are_drawn_from():
 
 
 def test_the_report_shows_every_figure_once():
-    figures = report_figures("tiny", EXPERIMENTS, {"a": {}, "b": {}})
+    figures = report_figures("tiny", EXPERIMENTS, ["a", "b"])
     assert len(figures) == len(set(figures)) == len(EXPERIMENTS) + 2 + 2 * 3
     assert figures[0] == "results/tiny/forward_process/figure.json" and figures[-1].startswith("results/mnist/curves")
-    assert report_figures(None, {}, {"a": {}})[0] == "results/mnist/schedules/figure.json"
+    assert report_figures(None, {}, ["a"])[0] == "results/mnist/schedules/figure.json"
 
 
-def test_order_is_no_difference():
-    assert str(in_order({"b": [{"d": 1, "c": 2}], "a": 3})) == "{'a': 3, 'b': [{'c': 2, 'd': 1}]}"
+def other_spellings(entries):
+    """The same entries as somebody else might write them: keys from the end, 3.0 for 3."""
+    if isinstance(entries, dict):
+        return {key: other_spellings(entries[key]) for key in reversed(entries)}
+    if isinstance(entries, list):
+        return [other_spellings(entry) for entry in entries]
+    return float(entries) if isinstance(entries, int) and not isinstance(entries, bool) else entries
+
+
+def test_no_entry_of_the_configuration_has_two_forms(whole_config):
+    assert str(canonical(other_spellings(whole_config))) == str(canonical(whole_config))
+    assert str(canonical({"b": [{"d": 1.0, "c": True}], "a": 3e3})) == "{'a': 3000, 'b': [{'c': True, 'd': 1}]}"
+
+
+def test_a_default_written_out_is_no_difference(whole_config):
+    """Every entry that has a default is left out, and filled in again."""
+
+    def without_defaults(entries, schema):
+        named = schema.get("properties", {})
+        other = schema.get("additionalProperties") or {}
+        return {
+            key: without_defaults(entry, named.get(key, other)) if isinstance(entry, dict) else entry
+            for key, entry in entries.items()
+            if "default" not in named.get(key, other) or entry != named.get(key, other)["default"]
+        }
+
+    short = without_defaults(whole_config, CONFIG_SCHEMA)
+    assert len(yaml.safe_dump(short)) < len(yaml.safe_dump(whole_config))
+    assert str(canonical(checked(short, CONFIG_SCHEMA, "config.yaml"))) == str(canonical(whole_config))
+
+
+def test_the_time_of_an_epoch_follows_its_images_and_its_network():
+    mnist = {"images_per_epoch": 60000, "models": {"a": {"network": "small", "width": 32}}}
+    mnist["models"] |= {"b": {"network": "small", "width": 64}, "c": {"network": "cs180", "width": 64}}
+    assert epoch_minutes(mnist, "a") < epoch_minutes(mnist, "b") < epoch_minutes(mnist, "c")
+    assert epoch_minutes(mnist | {"images_per_epoch": 1}, "c") == 2
+
+
+def test_more_steps_than_timesteps_are_refused(whole_config):
+    mnist = whole_config["mnist"]
+    mnist["schedule"]["num_train_timesteps"] = mnist["sampling"]["num_steps"]
+    check_config(whole_config)
+    mnist["schedule"]["num_train_timesteps"] -= 1
+    with pytest.raises(ValueError, match="^config.yaml: mnist/sampling/num_steps must be at most"):
+        check_config(whole_config)
 
 
 # --- the parts of a cascade ---
-
-
-@pytest.fixture
-def configured():
-    """The entry of a cascade in the shipped configuration, completed."""
-    schema = yaml.safe_load((PROJECT / "rules/config.schema.yaml").read_text())
-    config = checked(yaml.safe_load((PROJECT / "config.yaml").read_text()), schema, "config.yaml")
-    return config["cascades"]
 
 
 def test_parts_of_the_hub_are_fetched_and_folders_are_not(configured, tmp_path, monkeypatch):
@@ -155,7 +205,7 @@ def test_parts_of_the_hub_are_fetched_and_folders_are_not(configured, tmp_path, 
     everything = {"text_encoder", "stage_1", "stage_2", "stage_3", "clip_judge", "safety_checker", "watermark"}
     assert set(deepfloyd.on_hub()) == set(deepfloyd.to_fetch()) == everything
     assert set(Parts("deepfloyd", configured["deepfloyd"], str, "embeds.pth").on_hub()) == everything - {"text_encoder"}
-    assert deepfloyd.of_deepfloyd() and deepfloyd.local_stages() == [] and deepfloyd.weight_files("stage_1") == []
+    assert deepfloyd.weight_files("stage_1") == []
     (file,) = deepfloyd.fetched("stage_2")
     (tmp_path / file).parent.mkdir(parents=True)
     (tmp_path / file).touch()
@@ -165,8 +215,8 @@ def test_parts_of_the_hub_are_fetched_and_folders_are_not(configured, tmp_path, 
 
 def test_a_folder_stands_for_its_files(configured):
     miniature = Parts("miniature", configured["miniature"], lambda path: str(PROJECT / path), None)
-    assert miniature.on_hub() == {} and miniature.local_stages() == ["stage_1", "stage_2"]
-    assert not miniature.of_deepfloyd() and miniature.folder("stage_1") == str(PROJECT / "resources/miniature/stage_1")
+    assert miniature.on_hub() == {}
+    assert miniature.folder("stage_1") == str(PROJECT / "resources/miniature/stage_1")
     files = miniature.weight_files("stage_1")
     assert any(file.endswith("unet/config.json") for file in files) and not any("text_encoder" in f for f in files)
     assert "sampling" not in miniature.model("stage_1") and miniature.needs("stage_1", "gpu") == 0
@@ -177,8 +227,9 @@ def test_an_embeddings_name_depends_on_the_prompt_and_its_encoder(configured, tm
     entry = configured["miniature"]
     name = Parts("m", entry, lambda path: str(PROJECT / path), None).embedding
     assert name("A Dog ") == name(normalise("A Dog ")) != name("a cat")
-    other = entry | {"text_encoder": entry["text_encoder"] | {"max_length": 60}}
-    assert name("a dog") != Parts("m", other, lambda path: str(PROJECT / path), None).embedding("a dog")
+    for changed in ({"max_length": 60}, {"truncate": True}):
+        other = entry | {"text_encoder": entry["text_encoder"] | changed}
+        assert name("a dog") != Parts("m", other, lambda path: str(PROJECT / path), None).embedding("a dog")
     with pytest.raises(ValueError, match="cascades/m/text_encoder/model: nowhere/.* has no text encoder"):
         Parts("m", entry, "nowhere/{}".format, None).embedding("a dog")
     with pytest.raises(ValueError, match="config.yaml: prompt_embeds cannot be read: "):

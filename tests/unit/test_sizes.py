@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fun.benchmarking.sizes import IF_I_XL, flops, mnist_size, unet_size
+from fun.benchmarking.sizes import IF_I_XL, flops, largest_if, mnist_rows, mnist_size, stage_row, unet_size
 from fun.diffusion.schedule import NoiseSchedule
 from fun.networks.mnist_unets import NETWORKS
 
@@ -51,3 +51,22 @@ def test_mnist_networks_are_counted_as_they_are(name):
 def test_a_second_stage_is_counted_with_its_noise_level():
     parameters, operations = unet_size(TINY)
     assert parameters > 1e4 and operations > 1e6
+
+
+def test_the_table_has_a_row_for_each_network_that_ran():
+    small = {"network": "small", "width": 16, "class_conditioned": True}
+    models = {"a": small, "b": small | {"class_conditioned": False}, "c": small | {"width": 32}}
+    rows = mnist_rows(models, NoiseSchedule.cosine(10), 25)
+    assert [(row["network"], row["steps"]) for row in rows] == [
+        ("small U-Net, width 16", 25),
+        ("small U-Net, width 32", 25),
+    ]
+    assert rows[0]["parameters"] == mnist_size(small, NoiseSchedule.cosine(10))[0]
+    assert mnist_rows({"a": small}, NoiseSchedule.cosine(10), 25)[0]["network"] == "small U-Net"
+
+
+def test_the_largest_if_is_there_once():
+    ran = stage_row(IF_I_XL | {"_class_name": "UNet2DConditionModel"}, "mine, stage I", 33)
+    assert ran["steps"] == 33 and largest_if([ran]) == []
+    (compared,) = largest_if([stage_row(TINY | {"_class_name": "UNet2DConditionModel"}, "tiny", 3)])
+    assert compared["parameters"] == ran["parameters"] and "not run here" in compared["note"]

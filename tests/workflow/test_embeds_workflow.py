@@ -30,7 +30,7 @@ def test_with_embeddings_made_elsewhere_no_text_encoder_is_needed(workflow, cour
     given = ("--config", "prompt_embeds=embeds.pth")
     workflow.run("--cores", 1, STAGE_1, *given)
     assert {path.name for path in (workflow.folder / "results/logs").glob("*.log")} == {"read_embeds.log"}
-    made = sorted((workflow.folder / "results/tiny/prompt_embeds").iterdir())
+    made = sorted((workflow.folder / "results/tiny/prompt_embeds").glob("*/*"))
     read = {header["prompt"]: arrays["prompt_embeds"] for arrays, header in map(load_arrays, made)}
     expected = read_embeds(course)
     assert set(read) == set(PROMPTS) and all((read[prompt] == expected[prompt].numpy()).all() for prompt in PROMPTS)
@@ -44,6 +44,17 @@ def test_with_embeddings_made_elsewhere_no_text_encoder_is_needed(workflow, cour
         "read_embeds": 1,
         "stage_1": 1,
     }
+
+
+def test_the_embeddings_of_an_earlier_run_settle(workflow):
+    """The folder that is read is the one that is written to."""
+    folder = "results/tiny/prompt_embeds"
+    (made,) = (workflow.folder / folder).glob("*")
+    for file in made.iterdir():
+        file.rename(made.parent / file.name)
+    given = ("--config", f"prompt_embeds={folder}")
+    workflow.run("--cores", 1, STAGE_1, *given)
+    assert workflow.planned("--cores", 1, STAGE_1, *given) == {}
 
 
 @pytest.mark.parametrize(

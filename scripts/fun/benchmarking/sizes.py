@@ -1,4 +1,5 @@
-"""The size of a network, counted on the network itself, built without weights (torch's meta device)."""
+"""The size of a network, counted on the network itself, built without weights (torch's meta device), and the report's table
+of the networks, whose rows are {name, network, parameters, flops_per_step, steps, image_size, note}."""
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -7,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fun.networks.mnist_unets import make_network
 
+IF_STEPS = 100  # of stage I, by default, in diffusers' IFPipeline
 TOKENS = 77  # length of a prompt, as in IF's training
 
 # DeepFloyd/IF-I-XL-v1.0, stage I of the largest cascade: 4.3 billion parameters.
@@ -29,6 +31,40 @@ IF_I_XL = {
     "addition_embed_type_num_heads": 64,
     "resnet_time_scale_shift": "scale_shift",
 }
+
+
+def mnist_rows(models: dict[str, dict], schedule, steps: int) -> list[dict]:
+    """The rows of the MNIST networks. Of two that differ only in their conditioning, by a few hundred parameters, the larger
+    one is counted.
+
+    models: the entries of mnist/models.
+    """
+    by_size = sorted(models.values(), key=lambda model: model["class_conditioned"])
+    different = {(model["network"], model["width"]): model for model in by_size}
+    networks = [network for network, _ in different]
+    rows = []
+    for (network, width), model in different.items():
+        words = f"{network} U-Net" + (f", width {width}" if networks.count(network) > 1 else "")
+        rows.append(_row("MNIST digits", words, mnist_size(model, schedule), steps, 28))
+    return rows
+
+
+def stage_row(config: dict, name: str, steps: int, note: str = "") -> dict:
+    """The row of a cascade's stage. config: of its U-Net, from config.json."""
+    return _row(name, config["_class_name"], unet_size(config), steps, config["sample_size"], note)
+
+
+def largest_if(rows: list[dict]) -> list[dict]:
+    """The row of IF-I-XL for comparison, unless one of the rows is that network."""
+    note = "counted from its published configuration, not run here"
+    row = stage_row(IF_I_XL | {"_class_name": "UNet2DConditionModel"}, "DeepFloyd IF-I-XL", IF_STEPS, note)
+    return [] if row["parameters"] in {other["parameters"] for other in rows} else [row]
+
+
+def _row(name, network, size, steps, image_size, note=""):
+    parameters, flops_per_step = size
+    row = {"name": name, "network": network, "parameters": parameters, "flops_per_step": flops_per_step}
+    return row | {"steps": steps, "image_size": image_size, "note": note}
 
 
 def mnist_size(model, schedule):

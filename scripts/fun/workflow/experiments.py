@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from fun.workflow.refusals import checked
+from fun.workflow.refusals import canonical, checked
 
 STAGES = ("stage_1", "stage_2")
 # Entries that only affect how an experiment is shown, or that a job gets as a parameter of their own.
@@ -48,22 +48,33 @@ def read_experiments(path: str, schema: dict, base: Path) -> dict[str, dict]:
         raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     checked(document, schema, path)
     for name, experiment in document.items():
-        if isinstance(experiment["seeds"], int):
-            experiment["seeds"] = list(range(experiment["seeds"]))
+        _resolve_seeds(experiment)
         try:
             check_experiment(experiment, schema["x-masks"], base)
         except ValueError as error:
             raise ValueError(f"{path}: {name}/{error}") from error
-    return {name: in_order(experiment) for name, experiment in document.items()}
+    return {name: canonical(experiment) for name, experiment in document.items()}
+
+
+def _resolve_seeds(experiment):
+    """Lists of seeds in place of "the first n" and "all"."""
+    if isinstance(experiment["seeds"], int):
+        experiment["seeds"] = list(range(experiment["seeds"]))
+    for entry in ("upsample", "enlarge"):
+        if experiment.get(entry) == "all":
+            experiment[entry] = experiment["seeds"] if entry == "upsample" else _upsampled(experiment)
+
+
+def _upsampled(experiment):
+    """The seeds that go through stage II; the task upsample has no stage I to choose from."""
+    return experiment.get("upsample", experiment["seeds"])
 
 
 def check_experiment(experiment: dict, masks: list[str], base: Path) -> None:
     """Raise ValueError for what no schema can check: entries that do not go together, missing files."""
-    if isinstance(experiment.get("upsample"), list) and (rest := {*experiment["upsample"]} - {*experiment["seeds"]}):
+    if rest := {*_upsampled(experiment)} - {*experiment["seeds"]}:
         raise ValueError(f"upsample names {min(rest)}, which is not one of its seeds")
-    shown = experiment.get("upsample", "all")
-    shown = experiment["seeds"] if shown == "all" else shown
-    if isinstance(experiment.get("enlarge"), list) and (rest := {*experiment["enlarge"]} - {*shown}):
+    if rest := {*experiment.get("enlarge", [])} - {*_upsampled(experiment)}:
         raise ValueError(f"enlarge names {min(rest)}, which does not go through stage II")
     if experiment["task"] == "hybrid_image":
         _check_bands(len(experiment["prompts"]), experiment["sigmas"], experiment["kernel_size"])
@@ -90,7 +101,7 @@ def pictures_of(experiment: dict, masks: list[str]) -> dict[str, str]:
 def stages_of(experiment: dict, schema: dict, cascade: dict) -> list[str]:
     """The stages that an experiment goes through in a cascade, in order."""
     stages = tasks_of(schema)[experiment["task"]]["stages"]
-    run = [stage for stage in stages if stage == "stage_1" or experiment.get("upsample", "all") != []]
+    run = [stage for stage in stages if stage == "stage_1" or experiment.get("upsample") != []]
     enlarged = "stage_2" in run and cascade["stage_3"] is not None and experiment["enlarge"] != []
     return [*run, "stage_3"] if enlarged else run
 
@@ -111,10 +122,3 @@ def judge_of(experiment: dict, schema: dict, cascade: dict) -> str | None:
     nothing to judge."""
     judges = [judge for judge in ("judge", "clip_judge") if cascade[judge] is not None]
     return judges[0] if judges and tasks_of(schema)[experiment["task"]]["judged"] else None
-
-
-def in_order(entries):
-    """The same entries, sorted by name: Snakemake compares parameters as text, where another order would be a change."""
-    if isinstance(entries, dict):
-        return {key: in_order(entries[key]) for key in sorted(entries)}
-    return [in_order(entry) for entry in entries] if isinstance(entries, list) else entries

@@ -3,12 +3,15 @@
 Needs no torch, no Snakemake, no network.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fun.data.prompts import embedding_key, embeds_identity, encoder_identity, fingerprint
-from fun.workflow.experiments import STAGES, in_order
+from fun.workflow.experiments import STAGES
+from fun.workflow.modules import SCRIPTS
+from fun.workflow.refusals import canonical
 
 HASHES = ".snakemake/file_hashes.json"  # of large files, so that they are not read each time
 
@@ -26,7 +29,7 @@ class Parts:
     def __init__(self, name: str, entry: dict, in_project: Callable[[str], str], prompt_embeds: str | None):
         self.name, self.entry, self.in_project = name, entry, in_project
         self.embeds_path = prompt_embeds and in_project(prompt_embeds)
-        self._text_encoder = None
+        self._encoder = None
 
     def folder(self, part: str) -> str:
         """Where a part is: a folder, or a repository on the hub."""
@@ -35,7 +38,9 @@ class Parts:
 
     def model(self, part: str) -> dict:
         """A part's entry, without its sampling and its resources on a cluster."""
-        return in_order({key: value for key, value in self.entry[part].items() if key not in ("sampling", "resources")})
+        return canonical(
+            {key: value for key, value in self.entry[part].items() if key not in ("sampling", "resources")}
+        )
 
     def needs(self, part: str, resource: str) -> int:
         """What a job with a part requests on a cluster: gpu, mem_mb, or runtime (in minutes)."""
@@ -50,14 +55,6 @@ class Parts:
         files = [path for pattern in own for path in Path(self.folder(part)).glob(pattern)]
         return sorted(str(path) for path in files if path.is_file())
 
-    def local_stages(self) -> list[str]:
-        """The stages that are folders."""
-        return [stage for stage in STAGES if not self.entry[stage]["revision"]]
-
-    def of_deepfloyd(self) -> bool:
-        """Whether a stage is DeepFloyd's own."""
-        return any("DeepFloyd" in self.folder(stage) for stage in STAGES)
-
     # --- the hub ---
 
     def on_hub(self) -> dict[str, dict]:
@@ -67,7 +64,9 @@ class Parts:
         # These two are in stage I's repository.
         parts |= {option: self.entry["stage_1"] for option in ("safety_checker", "watermark") if self.entry[option]}
         keys = ("model", "revision", "variant")
-        return in_order({part: {key: model[key] for key in keys} for part, model in parts.items() if model["revision"]})
+        return canonical(
+            {part: {key: model[key] for key in keys} for part, model in parts.items() if model["revision"]}
+        )
 
     def fetched(self, *parts: str) -> list[str]:
         """The files that say where in the hub's cache these parts (by default all) are; a part that is a folder has none."""
@@ -89,15 +88,18 @@ class Parts:
         path = Path(self.embeds_path)
         return sorted(map(str, path.glob("*.safetensors"))) if path.is_dir() else [str(path)]
 
-    def text_encoder(self) -> dict:
-        """Everything that determines the embedding of a prompt.
+    def encoder(self) -> dict:
+        """Everything that determines the embedding of a prompt: the text encoder, or the user's file, and the code that
+        encodes or reads. So embeddings are a cache, in which nothing is ever out of date.
 
         Raises:
             ValueError: there is no text encoder, or the user's embeddings cannot be read; the message names the entry.
         """
-        if self._text_encoder is None:
-            self._text_encoder = self._given_embeds() if self.embeds_path else self._own_encoder()
-        return self._text_encoder
+        if self._encoder is None:
+            made = self._given_embeds() if self.embeds_path else self._own_encoder()
+            code = "fun/data/embeds.py" if self.embeds_path else "fun/diffusion/text_encoder.py"
+            self._encoder = made | {"code": hashlib.sha256((SCRIPTS / code).read_bytes()).hexdigest()}
+        return self._encoder
 
     def _given_embeds(self):
         try:
@@ -111,11 +113,14 @@ class Parts:
             identity = encoder_identity(self.folder("text_encoder"), model["revision"], HASHES)
         except ValueError as error:
             raise ValueError(f"config.yaml: cascades/{self.name}/text_encoder/model: {error}") from error
-        return {key: model[key] for key in ("variant", "dtype", "load_in_8bit", "max_length")} | {"identity": identity}
+        keys = ("variant", "dtype", "load_in_8bit", "max_length", "truncate")
+        return {key: model[key] for key in keys} | {"identity": identity}
 
     def embedding(self, prompt: str) -> str:
-        """The file of a prompt's embedding."""
-        return f"results/{self.name}/prompt_embeds/{embedding_key(prompt, self.text_encoder())}.safetensors"
+        """The file of a prompt's embedding. Those read from the user's folder are in a folder of their own, because the
+        user's may be results/<cascade>/prompt_embeds, whose content would change as they are written."""
+        folder = f"prompt_embeds/{self.encoder()['identity'][:12]}" if self.embeds_path else "prompt_embeds"
+        return f"results/{self.name}/{folder}/{embedding_key(prompt, self.encoder())}.safetensors"
 
 
 def still_to_make(files: Iterable[str]) -> list[str]:

@@ -1,5 +1,28 @@
 """What a configuration asks for, besides its experiments."""
 
+import math
+
+# Images that a network trains on in a second, on one core: measured (docs/benchmarks.md), at these widths.
+TRAINING_RATES = {"small": (420, 32), "cs180": (27, 64)}
+MARGIN = 4  # a cluster's core may be slow, or shared
+
+
+def check_config(config: dict) -> None:
+    """Raise ValueError for what no schema can check: entries of a configuration that do not go together."""
+    steps, timesteps = config["mnist"]["sampling"]["num_steps"], config["mnist"]["schedule"]["num_train_timesteps"]
+    if steps > timesteps:
+        raise ValueError(
+            f"config.yaml: mnist/sampling/num_steps must be at most mnist/schedule/num_train_timesteps ({timesteps}), "
+            f"not {steps}"
+        )
+
+
+def epoch_minutes(mnist: dict, model: str) -> int:
+    """Minutes that a cluster should allow for an epoch of a model: a minute to start, and the training with a margin."""
+    rate, width = TRAINING_RATES[mnist["models"][model]["network"]]
+    seconds = mnist["images_per_epoch"] / rate * (mnist["models"][model]["width"] / width) ** 2
+    return 1 + math.ceil(MARGIN * seconds / 60)
+
 
 def sampled_epochs(mnist: dict) -> list[int]:
     """The listed epochs that are trained, and the last one. mnist: the section mnist of the configuration."""
@@ -7,8 +30,8 @@ def sampled_epochs(mnist: dict) -> list[int]:
     return sorted({*listed, mnist["epochs"]})
 
 
-def report_figures(cascade: str | None, experiments: dict, models: dict) -> list[str]:
-    """Every figure.json of the report, in the report's order. models: the MNIST models."""
+def report_figures(cascade: str | None, experiments: dict, models: list[str]) -> list[str]:
+    """Every figure.json of the report, in the report's order. models: the names of the MNIST models."""
     of_models = [
         f"results/mnist/{model}/{figure}/figure.json"
         for model in models

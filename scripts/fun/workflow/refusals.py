@@ -44,7 +44,8 @@ FillingValidator = extend(StrictValidator, {"properties": _properties})
 
 
 def checked(document: dict, schema: dict, name: str) -> dict:
-    """The document, completed in place with the schema's defaults.
+    """The document, completed in place with the schema's defaults. Its entries are in the order in which they were given;
+    see `canonical`.
 
     Raises:
         ValueError: the document does not fit; see `check`.
@@ -53,6 +54,16 @@ def checked(document: dict, schema: dict, name: str) -> dict:
     for _ in FillingValidator(schema).iter_errors(document):
         pass
     return document
+
+
+def canonical(entries):
+    """The same entries in one form: sorted by name, and 3 for 3.0. Snakemake compares parameters as text, so that another
+    order or another way to write a number would be a change."""
+    if isinstance(entries, dict):
+        return {key: canonical(entries[key]) for key in sorted(entries)}
+    if isinstance(entries, list):
+        return [canonical(entry) for entry in entries]
+    return int(entries) if isinstance(entries, float) and entries.is_integer() else entries
 
 
 def check(document: object, schema: dict, name: str) -> None:
