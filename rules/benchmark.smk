@@ -8,7 +8,7 @@ A timed job asks for every core, so that it runs alone.
 rule benchmark_training:
     """Our network and three others, trained on MNIST in turn for the same time, and how good their digits are."""
     input:
-        data=MNIST_FILES,
+        data=ancient(MNIST_FILES),
         classifier="results/mnist/classifier/weights.safetensors",
         reference="results/mnist/classifier/reference.safetensors",
         code=modules("benchmark_training"),
@@ -56,7 +56,7 @@ rule benchmark_sampling:
 rule benchmark_workflow:
     """Planning time, start-up time and memory of the workflow, with the default configuration in a separate folder."""
     input:
-        data=MNIST_FILES,
+        data=ancient(MNIST_FILES),
         classifier=[
             "results/mnist/classifier/weights.safetensors",
             "results/mnist/classifier/reference.safetensors",

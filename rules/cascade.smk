@@ -28,6 +28,7 @@ rule stage_1:
     params:
         experiment=sampled,
         sampling=sampling("stage_1"),
+        content=drawn_from("stage_1"),
         model=PARTS.model("stage_1"),
         folder=lambda wildcards: PARTS.folder("stage_1"),
         device=device,
@@ -61,6 +62,7 @@ rule stage_2:
         experiment=sampled,
         upsample=upsampled,
         sampling=sampling("stage_2"),
+        content=drawn_from("stage_2"),
         model=PARTS.model("stage_2"),
         folder=lambda wildcards: PARTS.folder("stage_2"),
         stage_1=PARTS.model("stage_1"),
@@ -94,6 +96,7 @@ rule stage_3:
         experiment=sampled,
         enlarge=enlarged,
         sampling=lambda wildcards: canonical(PARTS.entry["stage_3"]["sampling"]),
+        content=lambda wildcards: content(PARTS.weight_files("stage_3")),
         model=lambda wildcards: PARTS.model("stage_3"),
         folder=lambda wildcards: PARTS.folder("stage_3"),
         device=device,
@@ -145,6 +148,7 @@ rule judge:
     params:
         experiment=sampled,
         stages=stages_run,
+        content=lambda wildcards: content([judge_weights(wildcards)]),
     script:
         "../scripts/judge.py"
 
@@ -168,6 +172,7 @@ rule clip_judge:
     params:
         experiment=sampled,
         stages=stages_run,
+        content=lambda wildcards: content(PARTS.weight_files("clip_judge")),
         model=lambda wildcards: PARTS.model("clip_judge"),
         folder=lambda wildcards: PARTS.folder("clip_judge"),
         device=device,

@@ -13,7 +13,7 @@ from snakemake.logging import logger
 
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "scripts"))
-from fun.data.prompts import prompts_of
+from fun.data.prompts import file_hashes, prompts_of
 from fun.workflow.experiments import (
     STAGES,
     judge_of,
@@ -25,7 +25,7 @@ from fun.workflow.experiments import (
     what_is_sampled,
 )
 from fun.workflow.modules import code_of
-from fun.workflow.parts import Parts, still_to_make
+from fun.workflow.parts import HASHES, Parts, still_to_make
 from fun.workflow.plan import check_config, epoch_minutes, report_figures, sampled_epochs
 from fun.workflow.preflight import run_preflight
 from fun.workflow.refusals import canonical, checked
@@ -46,6 +46,12 @@ def shipped(path):
 def in_project(path):
     """A path from the configuration, relative to the project's folder unless it is absolute."""
     return path if os.path.isabs(path) else shipped(path)
+
+
+def content(files):
+    """The SHA-256 of files that the user can replace. A parameter: Snakemake looks at dates, and a file that is moved or
+    unpacked into place is older than what was made from the one before it."""
+    return file_hashes([path for path in files if os.path.exists(path)], HASHES)
 
 
 def modules(rule):
@@ -197,6 +203,12 @@ def user_pictures(wildcards):
     return {entry: in_project(path) for entry, path in pictures.items()}
 
 
+def drawn_from(stage):
+    """What is in the weights of a stage, and in the user's pictures that an experiment needs. Not from the job's `input`:
+    Snakemake compares no parameters that are."""
+    return lambda wildcards: content([*user_pictures(wildcards).values(), *PARTS.weight_files(stage)])
+
+
 def stages_run(wildcards):
     """The stages of an experiment. Also a parameter, because a job does not run again when it merely loses an input."""
     return stages_of(experiment(wildcards), EXPERIMENTS_SCHEMA, PARTS.entry)
@@ -291,6 +303,14 @@ if CASCADE is not None:
     GPUS = max(PARTS.needs(part, "gpu") for part in ("text_encoder", *STAGES))
     if GPUS and workflow.local_exec and "gpu" not in workflow.global_resources:
         workflow.register_resource("gpu", GPUS)
+
+
+# workflow.rerun_triggers: profiles/default leaves out the one that goes by date; another workflow profile replaces it whole.
+if workflow.is_main_process and workflow.dag_settings and "CODE" in {cause.name for cause in workflow.rerun_triggers}:
+    logger.warning(
+        "Without rerun-triggers and max-checksum-file-size as in profiles/default, a script that was merely touched, as by a "
+        "checkout, makes its jobs run again."
+    )
 
 
 def planned_rules():

@@ -32,7 +32,7 @@ rule miniature_text_encoder:
 rule train_miniature:
     """One epoch of one stage, from the previous checkpoint to the next."""
     input:
-        data=MNIST_FILES,
+        data=ancient(MNIST_FILES),
         embeds="results/miniature_training/prompt_embeds.safetensors",
         previous=previous_miniature_checkpoint,
         code=modules("train_miniature"),
@@ -59,7 +59,7 @@ rule train_miniature:
 rule train_judge:
     """The judge of coloured digits, and its accuracy on real ones."""
     input:
-        data=MNIST_FILES,
+        data=ancient(MNIST_FILES),
         code=modules("train_judge"),
     output:
         weights="results/miniature_training/judge/weights.safetensors",
@@ -100,7 +100,7 @@ rule export_miniature:
 rule measure_miniature:
     """How often the cascade draws what was asked for: prompts, anagrams, enlarged digits."""
     input:
-        data=MNIST_FILES,
+        data=ancient(MNIST_FILES),
         cascade=measured_miniature,
         code=modules("measure_miniature"),
     output:

@@ -16,7 +16,7 @@ rule download_mnist:
     input:
         code=modules("download_mnist"),
     output:
-        MNIST_FILES,
+        still_to_make(MNIST_FILES),  # their SHA-256 is fixed: where they come from is no reason to train again
     log:
         "results/logs/download_mnist.log",
     retries: 2
@@ -32,7 +32,7 @@ rule download_mnist:
 rule train_classifier:
     """The judge of digits: a classifier, its accuracy, and the sums of its features over the training digits."""
     input:
-        data=MNIST_FILES,
+        data=ancient(MNIST_FILES),
         code=modules("train_classifier"),
     output:
         weights="results/mnist/classifier/weights.safetensors",
@@ -55,7 +55,7 @@ rule train_classifier:
 rule train_epoch:
     """One epoch of one model, from the previous checkpoint to the next."""
     input:
-        data=MNIST_FILES,
+        data=ancient(MNIST_FILES),
         previous=previous_checkpoint,
         code=modules("train_epoch"),
     output:
@@ -84,7 +84,7 @@ rule train_epoch:
 rule sample_epoch:
     """Digits drawn from a checkpoint: a grid, the steps from noise to digit, and many to score."""
     input:
-        data=MNIST_FILES,
+        data=ancient(MNIST_FILES),
         checkpoint="results/mnist/{model}/epoch_{epoch}/checkpoint.safetensors",
         code=modules("sample_epoch"),
     output:
@@ -120,7 +120,7 @@ rule sample_epoch:
 rule score_epoch:
     """How good the digits of a checkpoint are: class accuracy and Frechet distance, judged by the classifier."""
     input:
-        data=MNIST_FILES,
+        data=ancient(MNIST_FILES),
         samples="results/mnist/{model}/epoch_{epoch}/samples.safetensors",
         showcase="results/mnist/{model}/epoch_{epoch}/showcase.safetensors",
         classifier="results/mnist/classifier/weights.safetensors",
@@ -217,7 +217,7 @@ rule mnist_curves:
 rule mnist_schedules:
     """The forward process on digits, and how much signal each schedule leaves at its end."""
     input:
-        data=MNIST_FILES,
+        data=ancient(MNIST_FILES),
         code=modules("mnist_schedules"),
     output:
         figure="results/mnist/schedules/figure.json",

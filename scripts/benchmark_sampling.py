@@ -12,6 +12,7 @@ from diffusers import IFPipeline, IFSuperResolutionPipeline
 
 from fun.benchmarking.pipelines import draw_with
 from fun.benchmarking.rates import in_turn, pin_to_one_core
+from fun.data.files import write_whole
 from fun.diffusion.cascade import load_stage
 from fun.diffusion.digits import generate
 from fun.diffusion.experiments import Sampler, make_samples, run
@@ -139,4 +140,4 @@ for n in (2, 4):
     for way, words in (("together", "a call for each view"), ("alone", "a call for each view and seed")):
         record(f"eight anagrams of {n} views", words, {"ours": seconds["ours"], way: seconds[way]})
 
-pd.DataFrame(rows).to_csv(snakemake.output[0], index=False)
+write_whole(snakemake.output[0], pd.DataFrame(rows).to_csv(index=False))

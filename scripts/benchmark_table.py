@@ -4,11 +4,11 @@ from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
-from pathlib import Path
 
 import pandas as pd
 
 from fun.benchmarking.table import Table, seconds_to, shares
+from fun.data.files import write_whole
 from fun.reporting.charts import chart_svg
 
 rates, scores, sampling, plans, jobs = (pd.read_csv(path) for path in snakemake.input[:5])
@@ -81,8 +81,8 @@ for rule, memory in long["peak_mb"].items():
     table.add("workflow", f"{rule}: peak memory", [memory], "MB")
 
 frame = table.frame()
-frame.to_csv(snakemake.output.table, index=False)
-Path(snakemake.output.page).write_text(table.markdown())
+write_whole(snakemake.output.table, frame.to_csv(index=False))
+write_whole(snakemake.output.page, table.markdown())
 print(frame.to_string())
 
 # --- the chart ---
@@ -97,6 +97,5 @@ chart = {
     "y": {"label": "digits read as asked", "unit": "%", "min": 0, "max": 100},
     "series": curves,
 }
-Path(snakemake.output.chart).write_text(
-    table.standalone(chart_svg(chart, "Class accuracy over seconds of training"), curves)
-)
+drawn = chart_svg(chart, "Class accuracy over seconds of training")
+write_whole(snakemake.output.chart, table.standalone(drawn, curves))

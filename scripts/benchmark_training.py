@@ -13,6 +13,7 @@ import torch
 
 from fun.benchmarking.contenders import PEERS, Ours
 from fun.benchmarking.rates import convolution_seconds, pin_to_one_core
+from fun.data.files import write_whole
 from fun.data.mnist import load_mnist, proportional_labels
 from fun.data.tensors import load_tensors
 from fun.diffusion.digits import generate
@@ -64,7 +65,7 @@ for number in progress(range(round(params["seconds"] / params["slice"])), "slice
         | {"images_per_second": training["batch_size"] / convolutions}
     )
 networks += [(name, seconds[name], seen[name], contenders[name].network()) for name in params["peers"]]
-pd.DataFrame(slices).to_csv(snakemake.output.rates, index=False)
+write_whole(snakemake.output.rates, pd.DataFrame(slices).to_csv(index=False))
 
 # Judging is not timed, so it runs on all cores.
 if cores is not None:
@@ -95,4 +96,4 @@ for name, at, count, network in progress(networks, "networks judged"):
         scores.append(found | judge(network, params["judged"]))
         if scores[-1]["class_accuracy"] >= TARGETS[1]:
             finished.add(name)
-pd.DataFrame(scores).to_csv(snakemake.output.scores, index=False)
+write_whole(snakemake.output.scores, pd.DataFrame(scores).to_csv(index=False))

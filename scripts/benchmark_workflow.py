@@ -5,7 +5,6 @@ from fun.workflow.log import log_to
 progress = log_to(snakemake.log[0])
 
 import ast
-import json
 import re
 import shutil
 import statistics
@@ -19,6 +18,8 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import yaml
 
+from fun.data.files import write_json, write_whole
+
 params, project = dict(snakemake.params.items()), Path(snakemake.params.project).resolve()
 experiments = yaml.safe_load(Path(snakemake.params.experiments).read_text())
 plans = []
@@ -27,7 +28,7 @@ plans = []
 def workflow(folder, *arguments, **overlay):
     """Run Snakemake in `folder` with the project's configuration, changed by `overlay`: (output, seconds)."""
     changes = Path(folder) / "overlay.yaml"
-    changes.write_text(yaml.safe_dump(overlay))
+    write_whole(changes, yaml.safe_dump(overlay))
     command = [sys.executable, "-m", "snakemake", "--snakefile", project / "Snakefile", "--directory", folder]
     command += ["--nocolor", "--cores", "1", *arguments, "--configfile", project / "config.yaml", changes]
     start = time.perf_counter()
@@ -59,7 +60,7 @@ def seconds_to_import(script):
 with TemporaryDirectory() as folder:
     for n in progress(params["plans"], "plans"):
         many = dict(zip((f"experiment_{i}" for i in range(n)), islice(cycle(experiments.values()), n), strict=True))
-        (Path(folder) / "many.yaml").write_text(json.dumps(many))  # which is also YAML
+        write_json(Path(folder) / "many.yaml", many)  # which is also YAML
         for _ in range(params["plan_repeats"]):
             _, seconds = workflow(folder, "-n", "all", experiments=f"{folder}/many.yaml")
             plans.append({"experiments": n, "seconds": seconds})
@@ -109,5 +110,5 @@ with TemporaryDirectory() as folder:
                 "between": between,
             }
         )
-pd.DataFrame(plans).to_csv(snakemake.output.plans, index=False)
-pd.DataFrame(jobs).to_csv(snakemake.output.jobs, index=False)
+write_whole(snakemake.output.plans, pd.DataFrame(plans).to_csv(index=False))
+write_whole(snakemake.output.jobs, pd.DataFrame(jobs).to_csv(index=False))

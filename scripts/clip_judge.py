@@ -4,11 +4,10 @@ from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
-import json
-from pathlib import Path
 
 import torch
 
+from fun.data.files import write_json
 from fun.data.tensors import load_tensors
 from fun.judging.clip import load_clip
 from fun.judging.clip_readings import judge_by_clip
@@ -24,4 +23,4 @@ for stage in params.stages:
     tensors, made = load_tensors(snakemake.input[stage])
     scores[stage] = judge_by_clip(clip, params.experiment, tensors["x_0"], made["samples"], made["grid"])
     print(stage, *scores[stage]["metrics"], sep="\n")
-Path(snakemake.output[0]).write_text(json.dumps(scores, indent=1) + "\n")
+write_json(snakemake.output[0], scores)

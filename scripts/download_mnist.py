@@ -4,9 +4,7 @@ from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
-from pathlib import Path
-
 from fun.data.mnist_sources import fetch_mnist
 
-source = fetch_mnist(snakemake.params.sources, snakemake.params.data, Path(snakemake.output[0]).parent)
+source = fetch_mnist(snakemake.params.sources, snakemake.params.data, "results/mnist/data")
 print(f"MNIST from {source}, SHA-256 as expected")

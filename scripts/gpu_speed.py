@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from fun.benchmarking.full_size import NETWORKS, measure
+from fun.data.files import write_whole
 
 if not torch.cuda.is_available():
     raise ValueError("this machine has no GPU that torch can use: IF at full size is measured on a GPU only")
@@ -20,5 +21,5 @@ for name, config in progress(NETWORKS.items(), "networks"):
 
 table = pd.DataFrame(rows)
 table.insert(0, "GPU", torch.cuda.get_device_name())
-table.to_csv(snakemake.output.csv, index=False)
+write_whole(snakemake.output.csv, table.to_csv(index=False))
 print(table.to_string())

@@ -4,11 +4,10 @@ from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
-import json
-from pathlib import Path
 
 import torch
 
+from fun.data.files import write_json
 from fun.data.tensors import load_tensors
 from fun.miniature.judge import Judge
 from fun.miniature.readings import judge_digits
@@ -23,4 +22,4 @@ for stage in snakemake.params.stages:
     tensors, made = load_tensors(snakemake.input[stage])
     scores[stage] = judge_digits(judge, snakemake.params.experiment, tensors, made["samples"], made["grid"])
     print(stage, *scores[stage]["metrics"], sep="\n")
-Path(snakemake.output[0]).write_text(json.dumps(scores, indent=1) + "\n")
+write_json(snakemake.output[0], scores)

@@ -4,11 +4,11 @@ from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
-import json
 from pathlib import Path
 
 import torch
 
+from fun.data.files import write_json, write_whole
 from fun.data.mnist import load_mnist, to_uint8
 from fun.data.tensors import load_tensors
 from fun.diffusion.cascade import load_stage
@@ -46,7 +46,7 @@ scores = {
         stage_2, embeds, judge, digits[: quality["num_enlarged"]], labels[: quality["num_enlarged"]], progress
     ),
 }
-Path(snakemake.output.scores).write_text(json.dumps(scores, indent=1) + "\n")
+write_json(snakemake.output.scores, scores)
 
 
 def row(name, what, measured):
@@ -66,5 +66,5 @@ rows = [
     f"| stage II, real digits | PSNR, dB (bilinear: {enlarged['psnr_bilinear']:.2f}) | {enlarged['psnr']:.2f} | | {enlarged['n']} |",
 ]
 table = "\n".join(["| what | which | measured | 95 % interval | n |", "|---|---|---|---|---|", *rows])
-Path(snakemake.output.table).write_text(table + "\n")
+write_whole(snakemake.output.table, table + "\n")
 print(table)

@@ -5,9 +5,9 @@ from fun.workflow.log import log_to
 log_to(snakemake.log[0])
 
 import json
-from pathlib import Path
 
 from fun.benchmarking.sizes import largest_if, mnist_rows, stage_row
+from fun.data.files import write_json
 from fun.diffusion.schedule import make_schedule
 from fun.weights.folders import find_model
 
@@ -19,5 +19,5 @@ for part, stage in params.stages.items():
     rows.append(stage_row(config, stage["name"], stage["steps"], stage["model"]))
 rows += largest_if(rows)
 
-Path(snakemake.output[0]).write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+write_json(snakemake.output[0], {"rows": rows})
 print(*rows, sep="\n")

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-pd.concat(pd.read_csv(path) for path in snakemake.input.losses).to_csv(snakemake.output.losses, index=False)
+from fun.data.files import write_whole
+
+write_whole(
+    snakemake.output.losses, pd.concat(pd.read_csv(path) for path in snakemake.input.losses).to_csv(index=False)
+)
 
 scores = [json.loads(Path(path).read_text()) for path in snakemake.input.scores]
 table = pd.json_normalize(scores).drop(columns=["denoising", "classes_drawn"])
-table.to_csv(snakemake.output.scores, index=False)
+write_whole(snakemake.output.scores, table.to_csv(index=False))
 print(table)

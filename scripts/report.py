@@ -5,8 +5,8 @@ from fun.workflow.log import log_to
 log_to(snakemake.log[0])
 
 from importlib.metadata import version
-from pathlib import Path
 
+from fun.data.files import write_whole
 from fun.reporting.figure import read_figure
 from fun.reporting.page import read_comparison, render_page
 
@@ -15,5 +15,5 @@ versions = {name: version(name) for name in snakemake.params.packages}
 comparison = read_comparison(snakemake.input.sizes)
 
 page = render_page(figures, snakemake.params.config, versions, comparison)
-Path(snakemake.output[0]).write_text(page, encoding="utf-8")
+write_whole(snakemake.output[0], page)
 print(f"{len(figures)} figures, {len(page) / 1e6:.1f} MB")

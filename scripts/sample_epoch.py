@@ -4,12 +4,14 @@ from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
+from io import BytesIO
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from fun.data.files import write_whole
 from fun.data.mnist import load_mnist, pick, proportional_labels, to_uint8
 from fun.data.tensors import load_tensors, save_tensors
 from fun.diffusion.digits import generate
@@ -44,7 +46,9 @@ steps = generate(network, known(digits), grid_seeds, guidance_scale=scale, **sam
 states = list(progress(steps, "grid", params.num_steps))
 grid = to_uint8(states[-1].x_t)
 framed = F.pad(grid, [1] * 4, value=255).view(4, 10, 30, 30).transpose(1, 2).reshape(120, 300)
-Image.fromarray(F.pad(framed, [1] * 4, value=255).numpy()).save(snakemake.output.grid)
+encoded = BytesIO()
+Image.fromarray(F.pad(framed, [1] * 4, value=255).numpy()).save(encoded, "PNG")
+write_whole(snakemake.output.grid, encoded.getvalue())
 
 # The grid's first row, step by step: x_t and the estimate of x_0.
 showcase = {

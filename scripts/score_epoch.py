@@ -4,11 +4,11 @@ from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
-import json
 from pathlib import Path
 
 import torch
 
+from fun.data.files import write_json
 from fun.data.mnist import load_mnist, pick, proportional_labels, to_float
 from fun.data.tensors import load_tensors
 from fun.diffusion.similarity import psnr
@@ -56,4 +56,4 @@ for t in showcase["noised_at"].tolist():
             {"t": t, "kind": kind, "psnr": near, "class_accuracy": rate(right, len(clean))}
         )
 
-Path(snakemake.output[0]).write_text(json.dumps(scores, indent=1) + "\n")
+write_json(snakemake.output[0], scores)

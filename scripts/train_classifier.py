@@ -4,12 +4,12 @@ from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
-import json
 import math
 from pathlib import Path
 
 import torch
 
+from fun.data.files import write_json
 from fun.data.mnist import load_mnist
 from fun.data.tensors import save_tensors
 from fun.judging.scores import DigitClassifier, FrechetDistance, rate, read_digits, train_classifier
@@ -36,4 +36,4 @@ reference.add_reference(read_digits(classifier, images)[1])
 made_with = {"epochs": epochs, "seed": seed}
 save_tensors(snakemake.output.weights, classifier.state_dict(), made_with)
 save_tensors(snakemake.output.reference, reference.summary(), made_with)
-Path(snakemake.output.scores).write_text(json.dumps({"test_accuracy": accuracy}, indent=1) + "\n")
+write_json(snakemake.output.scores, {"test_accuracy": accuracy})

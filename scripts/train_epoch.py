@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from fun.data.files import write_whole
 from fun.data.mnist import load_mnist
 from fun.data.tensors import load_tensors, save_tensors
 from fun.diffusion.schedule import make_schedule
@@ -37,7 +38,7 @@ table = pd.DataFrame({"images": range(batch_size, (steps + 1) * batch_size, batc
 table["images"] = table["images"].clip(upper=len(chosen)) + (epoch - 1) * len(chosen)
 rows = table.groupby(table.index * 10 // steps).agg({"images": "last", "loss": "mean"})
 rows.insert(0, "epoch", epoch)
-rows.to_csv(snakemake.output.losses, index=False)
+write_whole(snakemake.output.losses, rows.to_csv(index=False))
 print(rows)
 
 made_with = {key: params[key] for key in ("model", "schedule", "training", "images_per_epoch", "seed")}

@@ -4,11 +4,11 @@ from fun.workflow.log import log_to
 
 progress = log_to(snakemake.log[0])
 
-import json
 from pathlib import Path
 
 import torch
 
+from fun.data.files import write_json
 from fun.data.mnist import load_mnist, to_uint8
 from fun.data.tensors import save_tensors
 from fun.miniature.judge import Judge, judge_accuracy, train_judge
@@ -26,4 +26,4 @@ for _ in progress(train_judge(judge, centred_digits(to_uint8(images)), labels, s
 
 accuracy = judge_accuracy(judge, centred_digits(to_uint8(test_images)), test_labels, seed=0)
 save_tensors(snakemake.output.weights, judge.state_dict(), {"steps": steps, "seed": seed})
-Path(snakemake.output.scores).write_text(json.dumps({"test_accuracy": accuracy}, indent=1) + "\n")
+write_json(snakemake.output.scores, {"test_accuracy": accuracy})

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from fun.data.files import write_whole
 from fun.data.mnist import load_mnist, to_uint8
 from fun.data.tensors import load_tensors, save_tensors
 from fun.miniature.networks import make_unet
@@ -39,7 +40,7 @@ losses = pd.Series(list(progress(losses, f"epoch {epoch}", steps)), name="loss")
 # One row for each tenth of the epoch: single steps are too noisy to plot.
 rows = losses.groupby(losses.index * 10 // steps).mean().to_frame()
 rows.insert(0, "epoch", epoch)
-rows.to_csv(snakemake.output.losses, index=False)
+write_whole(snakemake.output.losses, rows.to_csv(index=False))
 print(rows)
 
 made_with = {key: params[key] for key in ("training", "images_per_epoch", "seed")}

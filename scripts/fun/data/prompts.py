@@ -5,7 +5,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from fun.data.files import whole_file
+from fun.data.files import write_json
 
 ENCODER_FILES = ("text_encoder/*.json", "text_encoder/*.safetensors", "tokenizer/*")
 
@@ -94,5 +94,5 @@ def _read_cache(cache):
 
 def _write_cache(cache, entries):
     # If the folder is not writable, this only costs time.
-    with contextlib.suppress(OSError), whole_file(cache) as temporary:
-        temporary.write_text(json.dumps(entries, sort_keys=True))
+    with contextlib.suppress(OSError):
+        write_json(cache, entries)

@@ -7,14 +7,13 @@ imported only when tensors are asked for: jobs that draw figures read arrays.
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from fun.data.files import whole_file
+from fun.data.files import write_whole
 
 
 def save_tensors(path: str | Path, tensors: dict, made_with: dict) -> None:
@@ -26,14 +25,8 @@ def save_tensors(path: str | Path, tensors: dict, made_with: dict) -> None:
     arrays = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}
     # Only one metadata entry, because safetensors writes several in random order.
     header = json.dumps({"made_with": made_with, "sha256": _digest(arrays)}, sort_keys=True)
-    try:
-        # Not with save_file, whose files other users may not read.
-        with whole_file(path) as temporary, open(temporary, "wb") as file:
-            file.write(save(arrays, {"fun_with_diffusion": header}))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OSError(f"{path} could not be written: {error}") from error
+    # Not with save_file, whose files other users may not read.
+    write_whole(path, save(arrays, {"fun_with_diffusion": header}))
 
 
 def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:

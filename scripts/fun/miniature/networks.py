@@ -12,6 +12,7 @@ import torch
 from diffusers import DDPMScheduler, IFPipeline, IFSuperResolutionPipeline, UNet2DConditionModel
 from torch import nn
 
+from fun.data.files import write_whole
 from fun.miniature.pictures import PROMPTS, SIZE, VOCABULARY
 
 TOKENS = 77  # length of every prompt, padding included, as in IF
@@ -123,8 +124,8 @@ def write_tokenizer(folder: str | Path) -> None:
     config |= {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "spiece.model").write_bytes(model.getvalue())
-    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    write_whole(folder / "spiece.model", model.getvalue())
+    write_whole(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
 
 
 def write_stage_1(folder: str | Path, text: str | Path, weights: dict[str, torch.Tensor]) -> None:
@@ -143,7 +144,7 @@ def write_stage_1(folder: str | Path, text: str | Path, weights: dict[str, torch
     for file in (folder / "tokenizer").iterdir():
         file.unlink()
     for file in ("spiece.model", "tokenizer_config.json"):
-        (folder / "tokenizer" / file).write_bytes((text / "tokenizer" / file).read_bytes())
+        write_whole(folder / "tokenizer" / file, (text / "tokenizer" / file).read_bytes())
     _clean(folder)
 
 
@@ -172,6 +173,6 @@ def _clean(folder):
         if path.suffix == ".json":
             config = json.loads(path.read_text())
             config.pop("_name_or_path", None)
-            path.write_text(json.dumps(config, indent=2) + "\n")
+            write_whole(path, json.dumps(config, indent=2) + "\n")
         if path.is_file():
             path.chmod(0o644)

@@ -1,8 +1,11 @@
 """Animated WebP files of turns and denoising runs, for use outside the report: lossless and deterministic."""
 
 import math
+from io import BytesIO
 
 from PIL import Image, ImageChops, ImageOps
+
+from fun.data.files import write_whole
 
 SMALLEST_SIDE = 128  # pixels: smaller pictures are enlarged by a whole factor, without blurring
 LARGEST_SIDE = 512  # pixels: larger ones are reduced, because a turn would take tens of megabytes
@@ -19,7 +22,9 @@ def write_animation(path, frames, duration=None):
     pictures = [enlarge(picture.convert("RGB")) for picture, _ in timed]
     durations = [milliseconds for _, milliseconds in timed]
     timing = {"save_all": True, "append_images": pictures[1:], "duration": durations, "loop": 0}
-    pictures[0].save(path, "WEBP", **timing, lossless=True, quality=20, method=0)
+    encoded = BytesIO()
+    pictures[0].save(encoded, "WEBP", **timing, lossless=True, quality=20, method=0)
+    write_whole(path, encoded.getvalue())
 
 
 def enlarge(picture):

@@ -14,6 +14,7 @@ from pathlib import Path
 import jsonschema
 from PIL import Image
 
+from fun.data.files import write_json, write_whole
 from fun.reporting.animation import scrub_frames, turn_frames, write_animation
 
 SCHEMA_PATH = Path(__file__).parents[3] / "resources" / "report" / "figure.schema.json"
@@ -78,7 +79,7 @@ def write_figure(folder, *, id, title, caption, section, blocks, metrics=(), pro
     document = json.loads(text)
     document["sha256"] = checksum(folder, document)
     _validate(document, path)
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, document)
     return path
 
 
@@ -150,7 +151,7 @@ def _store_picture(folder, picture, names):
         encoded = BytesIO()
         bare = Image.frombytes(*key)  # without the metadata of the file that the picture came from
         bare.save(encoded, "PNG", optimize=True)
-        (folder / names[key]).write_bytes(encoded.getvalue())
+        write_whole(folder / names[key], encoded.getvalue())
     return names[key]
 
 

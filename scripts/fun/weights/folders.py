@@ -7,7 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
-from fun.data.files import whole_file
+from fun.data.files import write_json
 
 
 def find_model(model: str | Path, part: str, fetched: Iterable[str | Path] = ()) -> Path:
@@ -58,8 +58,7 @@ def revision_of(folder: Path, revision: str | None) -> str:
 def save_fetched(path: str | Path, parts: dict[str, dict]) -> None:
     """Write to `path` what was fetched of each part of a cascade, completely or not at all:
     {name: {"model", "revision", "commit", "files": {path: bytes}}}."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(parts, indent=1, sort_keys=True) + "\n")
+    write_json(path, parts)
 
 
 def find_fetched(fetched: Iterable[str | Path], name: str) -> Path | None:
