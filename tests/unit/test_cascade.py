@@ -121,6 +121,14 @@ def test_a_network_in_half_precision_still_speaks_float32(cascade, dtype):
     assert (noise - exact).abs().max() < 0.05
 
 
+def test_what_overflows_in_half_precision_is_named(cascade):
+    half = load_stage_1(cascade / "stage_1", torch.float16)
+    with pytest.raises(
+        ValueError, match="^the network of stage I, in float16, gave .* not finite at timestep 400: try"
+    ):
+        half.network(torch.zeros(1, 3, 16, 16), 400, torch.full((1, 77, 32), 1e30))
+
+
 def test_weights_are_read_when_first_needed(stage_folder):
     (stage_folder / "unet/diffusion_pytorch_model.safetensors").unlink()
     stage = load_stage_1(stage_folder)

@@ -42,6 +42,14 @@ def test_nothing_is_left_beside_the_file(path):
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_numbers_that_are_none_are_not_saved(path, value):
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="file.safetensors was not written: a holds numbers that are not finite"):
+        save_tensors(path, TENSORS | {"a": torch.tensor([0, value])}, {})
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("position", [0, 12, -1])
 def test_a_flipped_byte_is_seen(path, position):
     content = bytearray(path.read_bytes())

@@ -1,5 +1,6 @@
 """The reverse loop against diffusers' schedulers, step by step."""
 
+import math
 from functools import partial
 
 import pytest
@@ -160,6 +161,19 @@ def test_the_constraint_has_the_last_word_of_each_step():
     *_, last = denoise(SCHEDULE, network, torch.zeros(2, *SHAPE), pairs, ddim_step, generators(), constraint=constraint)
     assert seen == [400, -1]
     assert (last.x_t == 0.25).all()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_samples_that_are_not_finite_end_the_walk(value):
+    """A black picture would look as if it had been drawn."""
+
+    def overflows(x_t, t):
+        return x_t if t > 400 else torch.full_like(x_t, value), None
+
+    states = denoise(SCHEDULE, overflows, torch.zeros(1, *SHAPE), [(800, 400), (400, -1)], ddim_step, generators(1))
+    assert next(states).t == 400
+    with pytest.raises(ValueError, match="not finite after timestep 400"):
+        next(states)
 
 
 def test_gradients_are_off_inside_and_untouched_outside():

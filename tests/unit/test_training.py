@@ -249,3 +249,11 @@ def test_the_loss_falls():
     losses = list(run.train_epoch(x.repeat(30, 1, 1, 1), y.repeat(30), 16))
     assert sum(losses[-5:]) / 5 < 0.5 * losses[0]
     assert run.step == 30 and run.epoch == 1
+
+
+def test_training_that_diverges_says_so():
+    run = trainer()
+    with torch.no_grad():
+        next(run.network.parameters()).fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"^the loss is not finite in step 1: .*muon_lr is 0.01, adamw_lr is 0.002"):
+        next(run.train_epoch(*images(8), 8))

@@ -20,9 +20,13 @@ def save_tensors(path: str | Path, tensors: dict, made_with: dict) -> None:
     """Write torch `tensors` and `made_with` (a dict that JSON can hold) to `path`, replacing an existing file.
 
     Raises:
+        ValueError: a tensor is not finite; the message names it.
         OSError: the file could not be written; the message names it, and an existing file is left as it was.
     """
     arrays = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{path} was not written: {name} holds numbers that are not finite")
     # Only one metadata entry, because safetensors writes several in random order.
     header = json.dumps({"made_with": made_with, "sha256": _digest(arrays)}, sort_keys=True)
     # Not with save_file, whose files other users may not read.

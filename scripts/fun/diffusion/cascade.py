@@ -31,7 +31,7 @@ class Network:
     """A diffusers UNet as a function (x, t, cond) -> the noise, and the raw variance channels if it has any.
 
     It computes in its own dtype. Inputs and outputs are float32, because the sampling steps divide by sqrt(abar_t), which
-    at t = 990 multiplies an error by 71.
+    at t = 990 multiplies an error by 71. Raises ValueError if the output is not finite.
     """
 
     load: Callable[[], nn.Module]
@@ -50,6 +50,12 @@ class Network:
         level = None if self.noise_level is None else torch.full((len(x),), self.noise_level, device=x.device)
         dtype = self.unet.dtype
         output = self.unet(x.to(dtype), t, cond.to(x.device, dtype), class_labels=level, return_dict=False)[0].float()
+        if not output.isfinite().all():
+            stage = "stage I" if self.noise_level is None else "stage II"
+            raise ValueError(
+                f"the network of {stage}, in {str(dtype).removeprefix('torch.')}, gave numbers that are not finite at timestep "
+                f"{t}: try another dtype (bfloat16, float32), and look at prompt_embeds if the embeddings are your own"
+            )
         prediction, v = output[:, : self.channels], output[:, self.channels :]
         if self.prediction_type == "v_prediction":
             prediction = self.schedule.noise_from_velocity(x[:, : self.channels], t, prediction)

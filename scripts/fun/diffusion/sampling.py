@@ -42,6 +42,9 @@ def denoise(
         generators: on the CPU, one for each of the N samples, so that a sample does not depend on the others.
         threshold: applied to each estimate of x_0.
         constraint: (x, t_prev) -> x, applied after each step (inpainting).
+
+    Raises:
+        ValueError: a sample is no longer finite. It would end as a black picture, without an error.
     """
     draw = partial(randn, x_t.shape[1:], generators, device=x_t.device)
     for t, t_prev in pairs:
@@ -54,6 +57,8 @@ def denoise(
             x_t = step(schedule, t, t_prev, x_t, x_0, v, draw)
             if constraint is not None:
                 x_t = constraint(x_t, t_prev)
+            if not x_t.isfinite().all():
+                raise ValueError(f"the samples are not finite after timestep {t}: try a smaller guidance_scale")
         yield State(t_prev, x_t, x_0)
 
 

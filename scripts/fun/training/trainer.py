@@ -119,6 +119,9 @@ class Trainer:
         Args:
             images: (N, C, H, W) float32 in [-1, 1].
             labels: (N,) int64.
+
+        Raises:
+            ValueError: the loss is not finite.
         """
         self.epoch += 1
         self.network.train()
@@ -135,6 +138,11 @@ class Trainer:
     def _train_step(self, x_0: Tensor, labels: Tensor) -> float:
         factor = learning_rate_factor(self.step, self.epoch, self.warm_up_steps, self.decay_per_epoch)
         loss = self.loss(x_0, labels)
+        if not loss.isfinite():
+            raise ValueError(
+                f"the loss is not finite in step {self.step + 1}: training has diverged; try smaller learning rates (muon_lr "
+                f"is {self.base_lrs['muon']}, adamw_lr is {self.base_lrs['adamw']})"
+            )
         loss.backward()
         for name, optimizer in self.optimizers.items():
             optimizer.lr = self.base_lrs[name] * factor
