@@ -34,6 +34,11 @@ def test_from_a_folder_plain_or_gzipped(mnist_folder, tmp_path):
             (source / f"{name}.gz").write_bytes(gzip.compress((mnist_folder / name).read_bytes(), 1))
     fetch_mnist([], str(source), target)
     assert sorted(p.name for p in target.iterdir()) == sorted(FILES)
+    first, *others = sorted(target.iterdir())
+    first.unlink()
+    made = [path.stat().st_mtime_ns for path in others]
+    fetch_mnist([], str(source), target)  # only what is missing
+    assert first.exists() and [path.stat().st_mtime_ns for path in others] == made
 
 
 def damaged(mnist_folder, folder, change):
