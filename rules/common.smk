@@ -27,7 +27,7 @@ from fun.workflow.experiments import (
 from fun.workflow.modules import code_of
 from fun.workflow.parts import HASHES, Parts, still_to_make
 from fun.workflow.plan import check_config, epoch_minutes, report_figures, sampled_epochs
-from fun.workflow.preflight import run_preflight
+from fun.workflow.preflight import check_pictures, run_preflight
 from fun.workflow.refusals import canonical, checked
 
 # By default glibc returns freed memory at once and takes it again in the next training step: a tenth of the time.
@@ -84,7 +84,7 @@ if CASCADE is not None:
     PARTS = Parts(CASCADE, config["cascades"][CASCADE], in_project, config["prompt_embeds"])
     with refusals():
         EXPERIMENTS = read_experiments(
-            config.get("experiments", f"experiments/{CASCADE}.yaml"), EXPERIMENTS_SCHEMA, BASE
+            config.get("experiments", f"experiments/{CASCADE}.yaml"), EXPERIMENTS_SCHEMA, BASE, PARTS.grid()
         )
     if None not in (PARTS.entry["judge"], PARTS.entry["clip_judge"]):
         raise SystemExit(f"config.yaml: cascades/{CASCADE} has both judge and clip_judge: leave one of them out")
@@ -313,21 +313,25 @@ if workflow.is_main_process and workflow.dag_settings and "CODE" in {cause.name 
     )
 
 
-def planned_rules():
-    """The rules that have a job to run. workflow.dag.needrun_jobs: onstart is not told the plan."""
-    return {job.rule.name for job in workflow.dag.needrun_jobs()}
+def planned_pictures(jobs):
+    """The users' pictures that jobs of stages I and II start from; their masks were read when the experiments were."""
+    experiments = [EXPERIMENTS[job.wildcards.experiment] for job in jobs if job.rule.name in STAGES]
+    return sorted({in_project(experiment["image"]) for experiment in experiments if "image" in experiment})
 
 
 def preflight():
-    """Stop the run before its first job if something that its jobs need is missing (fun.weights.preflight).
-
-    Nothing is checked if no job of this run needs the hub or the user's embeddings.
+    """Stop the run before its first job if a picture is damaged, or if something is missing that its jobs need of the hub
+    or of the user's embeddings (fun.weights.preflight). workflow.dag.needrun_jobs: onstart is not told the plan.
     """
-    rules_run = planned_rules()
+    jobs = list(workflow.dag.needrun_jobs())
+    rules_run = {job.rule.name for job in jobs}
     loaded = {"encode_prompts": "text_encoder"} | {stage: stage for stage in STAGES}
     parts = [part for rule, part in loaded.items() if rule in rules_run]
     if CASCADE is None:
         return
+    with refusals():
+        for warning in check_pictures(planned_pictures(jobs), PARTS.grid()):
+            logger.warning(warning)
     on_hub = PARTS.on_hub()
     if not (on_hub and (parts or "fetch_cascade" in rules_run) or "read_embeds" in rules_run):
         return

@@ -119,7 +119,7 @@ def _mappings(schema, definitions):
         )
         low = schema.get("minProperties", 0)
         return st.dictionaries(keys, documents(schema["additionalProperties"], definitions), min_size=low, max_size=2)
-    if "then" in schema:  # the schema of a mapping that may also be null
+    if "properties" not in schema:  # "then" is the schema of a mapping that may also be null
         return documents(schema["then"], definitions)
     entries = {key: documents(entry, definitions) for key, entry in schema["properties"].items()}
     required = schema.get("required", [])

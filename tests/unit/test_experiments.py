@@ -8,7 +8,7 @@ import torch
 import yaml
 from PIL import Image
 
-from fun.data.images import MASKS, load_image, make_mask
+from fun.data.images import MASKS, load_image, load_mask, make_mask
 from fun.diffusion.cascade import load_stage
 from fun.diffusion.experiments import TASKS, Sampler, make_samples, run
 from fun.diffusion.filters import gaussian_blur
@@ -256,7 +256,11 @@ def test_a_hybrid_of_one_prompt_is_that_prompts_picture(make_sampler):
 def test_inpainting_keeps_what_is_known(make_sampler, picture, stage, mask, sampler):
     low = None if stage == "stage_1" else torch.zeros(2, 3, 16, 16)
     made = run(
-        "inpainting", {"image": picture, "mask": mask}, make_sampler(stage, sampler=sampler), samples_of([0, 1]), low
+        "inpainting",
+        {"image": picture, "mask": mask, "invert": False},
+        make_sampler(stage, sampler=sampler),
+        samples_of([0, 1]),
+        low,
     )
     size = made["x_0"].shape[-1]
     original, unknown = torch.from_numpy(load_image(picture, size)), torch.from_numpy(make_mask(mask, size))
@@ -267,10 +271,21 @@ def test_inpainting_keeps_what_is_known(make_sampler, picture, stage, mask, samp
 
 
 def test_inpainting_with_a_mask_from_a_file(make_sampler, picture, tmp_path):
-    Image.fromarray(make_mask("left", 32)).save(tmp_path / "mask.png")
+    """A slanted edge and a stroke that would be wide enough for stage II alone."""
+    y, x = np.indices((320, 320))
+    light = (x + y < 200) | (x >= 260) & (x < 268)
+    Image.fromarray(light).save(tmp_path / "mask.png")
     experiment = {"image": picture, "mask": str(tmp_path / "mask.png")}
-    made = run("inpainting", experiment, make_sampler(), samples_of([0]))
-    assert np.array_equal(made["mask"].numpy(), make_mask("left", 16))
+    for invert in (False, True):
+        masks = []
+        for stage, low in (("stage_1", None), ("stage_2", torch.zeros(1, 3, 16, 16))):
+            made = run("inpainting", experiment | {"invert": invert}, make_sampler(stage), samples_of([0]), low)
+            masks.append(made["mask"].numpy())
+        assert np.array_equal(masks[0], (load_mask(tmp_path / "mask.png", 16) != invert))
+        assert np.array_equal(masks[1], masks[0].repeat(2, 0).repeat(2, 1)), "decided once, in stage I"
+    Image.fromarray(light[:160]).save(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match="mask.png has 320 x 160 pixels, but must have the aspect ratio"):
+        run("inpainting", experiment | {"invert": False}, make_sampler(), samples_of([0]))
 
 
 def test_forward_process_has_the_mean_and_variance_of_the_formula(make_sampler, picture):

@@ -2,9 +2,12 @@
 
 import copy
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+from fun.data.images import make_mask
 from fun.data.prompts import normalise
 from fun.workflow.experiments import (
     judge_of,
@@ -18,6 +21,7 @@ from fun.workflow.experiments import (
 )
 from fun.workflow.parts import Parts
 from fun.workflow.plan import check_config, epoch_minutes, report_figures, sampled_epochs
+from fun.workflow.preflight import check_pictures
 from fun.workflow.refusals import canonical, checked
 from project import PROJECT, SUPPORT
 
@@ -42,12 +46,12 @@ def configured(whole_config):
 @pytest.fixture
 def read(tmp_path):
     """Reads experiments from a project's folder that has their pictures."""
-    for name in ("picture.png", "mask.png"):
-        (tmp_path / name).touch()
+    Image.effect_mandelbrot((40, 40), (-2, -1, 1, 1), 50).save(tmp_path / "picture.png")
+    Image.fromarray(make_mask("left", 40)).save(tmp_path / "mask.png")
 
     def read(experiments):
         (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(experiments))
-        return read_experiments("tiny.yaml", SCHEMA, tmp_path)
+        return read_experiments("tiny.yaml", SCHEMA, tmp_path, 16)
 
     return read
 
@@ -68,6 +72,8 @@ def test_experiments_are_completed_and_in_one_order(read):
     ("way", "value", "said"),
     [
         ("upsample/image", "absent.png", "upsample/image must be a picture: there is no file absent.png"),
+        ("upsample/image", "https://a.b/c.png", "upsample/image must be a picture: https://a.b/c.png is a URL; "),
+        ("upsample/image", ".", "upsample/image must be a picture: . is a folder"),
         (
             "inpainting/mask",
             "circle",
@@ -90,6 +96,39 @@ def test_what_does_not_go_together_is_one_sentence(read, way, value, said):
     with pytest.raises(ValueError) as refusal:
         read(experiments)
     assert str(refusal.value).startswith(f"tiny.yaml: {said}")
+
+
+def test_pictures_that_are_none_are_refused_while_planning(read, tmp_path):
+    (tmp_path / "page.jpg").write_text("<!DOCTYPE html>")
+    whole = (tmp_path / "picture.png").read_bytes()
+    (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
+    Image.new("L", (40, 40)).save(tmp_path / "black.png")
+    Image.new("L", (40, 20)).save(tmp_path / "wide.png")
+    stroke = np.zeros((400, 400), np.uint8)
+    stroke[:, 11:15] = 255  # at 64 pixels wide enough, at 16 not
+    Image.fromarray(stroke).save(tmp_path / "stroke.png")
+    for entry, name, said in [
+        ("image", "page.jpg", " is a web page"),
+        ("mask", "page.jpg", " is a web page"),
+        ("mask", "half.png", ": damaged or not readable"),
+        ("mask", "black.png", ", scaled to 16 x 16, is light in 0 of 256 pixels"),
+        ("mask", "stroke.png", ", scaled to 16 x 16, is light in 0 of 256 pixels"),
+        ("mask", "wide.png", " has 40 x 20 pixels, but must have the aspect ratio of "),
+    ]:
+        with pytest.raises(ValueError) as refusal:
+            read({"x": EXPERIMENTS["inpainting"] | {entry: name}})
+        assert str(refusal.value).startswith(f"tiny.yaml: x/{entry} cannot be used: ")
+        assert f"{name}{said}" in str(refusal.value)
+
+
+def test_pictures_are_read_whole_before_the_first_job(tmp_path):
+    Image.new("P", (40, 40)).save(tmp_path / "plain.png")
+    Image.effect_mandelbrot((40, 40), (-2, -1, 1, 1), 50).save(tmp_path / "picture.png")
+    files = [str(tmp_path / "picture.png"), str(tmp_path / "plain.png")]
+    assert check_pictures(files, 16) == [f"{tmp_path}/plain.png has the same colour everywhere"]
+    (tmp_path / "picture.png").write_bytes((tmp_path / "picture.png").read_bytes()[:-40])
+    with pytest.raises(ValueError, match="picture.png: damaged"):
+        check_pictures(files, 16)
 
 
 def test_bands_must_fall(read):
@@ -220,6 +259,7 @@ def test_a_folder_stands_for_its_files(configured):
     files = miniature.weight_files("stage_1")
     assert any(file.endswith("unet/config.json") for file in files) and not any("text_encoder" in f for f in files)
     assert "sampling" not in miniature.model("stage_1") and miniature.needs("stage_1", "gpu") == 0
+    assert miniature.grid() == 16 and Parts("deepfloyd", configured["deepfloyd"], str, None).grid() == 64
 
 
 def test_an_embeddings_name_depends_on_the_prompt_and_its_encoder(configured, tmp_path, monkeypatch):

@@ -111,7 +111,6 @@ def truncate(path):
         (STAGE_1, truncate, "stage_2", STAGE_2),
         ("tiny/stage_1/unet/diffusion_pytorch_model.safetensors", flip, "stage_1", STAGE_1),
         ("tiny/stage_1/text_encoder/model.safetensors", flip, "encode_prompts", STAGE_1),
-        ("picture.png", truncate, "stage_1", STAGE_1),
     ],
 )
 def test_a_damaged_file_is_named(finished, file, damage, rule, target):

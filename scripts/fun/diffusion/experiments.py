@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fun.data.images import MASKS, load_image, load_mask, make_mask
+from fun.data.images import MASKS, check_shape, load_image, load_mask, make_mask
 from fun.data.prompts import normalise
 from fun.diffusion.cascade import Stage
 from fun.diffusion.filters import frequency_bands
@@ -181,12 +181,18 @@ def image_to_image(sampler: Sampler, samples: list[dict], low: Tensor | None, *,
 
 
 def inpainting(
-    sampler: Sampler, samples: list[dict], low: Tensor | None, *, image: str, mask: str
+    sampler: Sampler, samples: list[dict], low: Tensor | None, *, image: str, mask: str, invert: bool
 ) -> dict[str, Tensor]:
-    """Repaint the picture where the mask is True; elsewhere put the known picture back after each step (the method of the
-    CS180 assignment, after RePaint, https://arxiv.org/abs/2201.09865)."""
-    original, size = sampler.image(image), sampler.stage.size
-    unknown = torch.from_numpy(make_mask(mask, size) if mask in MASKS else load_mask(mask, size)).to(original.device)
+    """Repaint the picture where the mask is True, or where it is False if `invert`; elsewhere put the known picture back
+    after each step (the method of the CS180 assignment, after RePaint, https://arxiv.org/abs/2201.09865). What is
+    repainted is decided on stage I's grid, so that it is the same in both stages."""
+    original, factor = sampler.image(image), sampler.stage.size // sampler.grid
+    if mask in MASKS:
+        chosen = make_mask(mask, sampler.grid)
+    else:
+        check_shape(mask, image)
+        chosen = load_mask(mask, sampler.grid)
+    unknown = torch.from_numpy((chosen != invert).repeat(factor, 0).repeat(factor, 1)).to(original.device)
     states = sampler.walk(samples, [Branch(sampler.cond(samples))], low, image=original, unknown=unknown)
     return {"x_0": _last(states), "original": original, "mask": unknown}
 

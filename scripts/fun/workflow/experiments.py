@@ -1,6 +1,7 @@
 """The experiments of a cascade, read, checked and completed, and what each consists of. Needs no torch, no Snakemake."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -8,6 +9,7 @@ import yaml
 from fun.workflow.refusals import canonical, checked
 
 STAGES = ("stage_1", "stage_2")
+GRID = 64  # pixels: the side of pictures of DeepFloyd IF's stage I
 # Entries that only affect how an experiment is shown, or that a job gets as a parameter of their own.
 SHOWN_ONLY = ("title", "caption", "licence", "upsample", "enlarge", *STAGES)
 
@@ -32,12 +34,13 @@ def tasks_of(schema: dict) -> dict[str, dict]:
     return {name: {"section": name} | entry["x-task"] for name, entry in schema["$defs"].items() if "x-task" in entry}
 
 
-def read_experiments(path: str, schema: dict, base: Path) -> dict[str, dict]:
+def read_experiments(path: str, schema: dict, base: Path, grid: int = GRID) -> dict[str, dict]:
     """The experiments of the file `path` by name, checked and completed with the schema's defaults.
 
     Args:
         path: relative to the folder `base`, as are the paths of the experiments' pictures.
         schema: from `read_schema`.
+        grid: the side of stage I's pictures in pixels, on which masks are checked.
 
     Raises:
         ValueError: the file cannot be read or used; one sentence names the file and the entry.
@@ -50,7 +53,7 @@ def read_experiments(path: str, schema: dict, base: Path) -> dict[str, dict]:
     for name, experiment in document.items():
         _resolve_seeds(experiment)
         try:
-            check_experiment(experiment, schema["x-masks"], base)
+            check_experiment(experiment, schema["x-masks"], base, grid)
         except ValueError as error:
             raise ValueError(f"{path}: {name}/{error}") from error
     return {name: canonical(experiment) for name, experiment in document.items()}
@@ -70,18 +73,42 @@ def _upsampled(experiment):
     return experiment.get("upsample", experiment["seeds"])
 
 
-def check_experiment(experiment: dict, masks: list[str], base: Path) -> None:
-    """Raise ValueError for what no schema can check: entries that do not go together, missing files."""
+def check_experiment(experiment: dict, masks: list[str], base: Path, grid: int) -> None:
+    """Raise ValueError for what no schema can check: entries that do not go together, files that are no pictures."""
     if rest := {*_upsampled(experiment)} - {*experiment["seeds"]}:
         raise ValueError(f"upsample names {min(rest)}, which is not one of its seeds")
     if rest := {*experiment.get("enlarge", [])} - {*_upsampled(experiment)}:
         raise ValueError(f"enlarge names {min(rest)}, which does not go through stage II")
     if experiment["task"] == "hybrid_image":
         _check_bands(len(experiment["prompts"]), experiment["sigmas"], experiment["kernel_size"])
-    for entry, path in pictures_of(experiment, masks).items():
+    pictures = pictures_of(experiment, masks)
+    for entry, path in pictures.items():
         if not os.path.isfile(base / path):  # unlike Path.is_file, no error if the name is too long
             known = f" ({', '.join(masks)}, or a file)" if entry == "mask" else ""
-            raise ValueError(f"{entry} must be a picture{known}: there is no file {path}")
+            raise ValueError(f"{entry} must be a picture{known}: {_no_file(base, path)}")
+    _check_pictures({e: p if os.path.isabs(p) else os.path.relpath(base / p) for e, p in pictures.items()}, grid)
+
+
+def _no_file(base: Path, path: str) -> str:
+    if "://" in path:
+        return f"{path} is a URL; download it, and name the file"
+    return f"{path} is a folder" if os.path.isdir(base / path) else f"there is no file {path}"
+
+
+def _check_pictures(pictures: dict[str, str], grid: int) -> None:
+    """Read the headers of pictures, and masks as a whole. Under --sdm conda only the jobs have Pillow, and check again."""
+    if None in map(find_spec, ("numpy", "PIL")) or not pictures:
+        return
+    from fun.data.images import check_picture, check_shape, load_mask
+
+    for entry, path in pictures.items():
+        try:
+            check_picture(path)
+            if entry == "mask":
+                check_shape(path, pictures["image"])
+                load_mask(path, grid)
+        except ValueError as error:
+            raise ValueError(f"{entry} cannot be used: {error}") from error
 
 
 def _check_bands(prompts: int, sigmas: list[float], kernel_size: int | None) -> None:

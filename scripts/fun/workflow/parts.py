@@ -3,13 +3,15 @@
 Needs no torch, no Snakemake, no network.
 """
 
+import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fun.data.prompts import embedding_key, embeds_identity, encoder_identity, fingerprint
-from fun.workflow.experiments import STAGES
+from fun.workflow.experiments import GRID, STAGES
 from fun.workflow.modules import SCRIPTS
 from fun.workflow.refusals import canonical
 
@@ -45,6 +47,12 @@ class Parts:
     def needs(self, part: str, resource: str) -> int:
         """What a job with a part requests on a cluster: gpu, mem_mb, or runtime (in minutes)."""
         return self.entry[part]["resources"][resource]
+
+    def grid(self) -> int:
+        """The side of stage I's pictures in pixels: that of a folder's U-Net, and IF's for a repository on the hub."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a broken one is refused by the job
+            return int(json.loads((Path(self.folder("stage_1")) / "unet/config.json").read_text())["sample_size"])
+        return GRID
 
     def weight_files(self, part: str) -> list[str]:
         """The files of a part that is a folder; of stages I and II only the U-Net and schedulers, not a text encoder

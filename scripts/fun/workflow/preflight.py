@@ -1,10 +1,12 @@
-"""Runs the checks before a run's first job (fun.weights.preflight) if their packages are installed."""
+"""What is checked before a run's first job, if the packages for it are installed."""
 
 import importlib.util
 import json
 import os
 import subprocess
 import sys
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 SCRIPTS = Path(__file__).parents[2]
@@ -31,3 +33,20 @@ def run_preflight(plan: dict) -> list[str]:
     if done.returncode != 0:
         raise ValueError((done.stderr.strip() or f"the preflight ended with status {done.returncode}").splitlines()[-1])
     return done.stdout.splitlines()
+
+
+def check_pictures(paths: Iterable[str], size: int) -> list[str]:
+    """Read pictures as a whole, as jobs will. Returns warnings, such as of a picture that has only one colour.
+
+    Raises:
+        ValueError: a picture is damaged; one sentence names it.
+    """
+    if None in map(importlib.util.find_spec, ("numpy", "PIL")):
+        return []
+    from fun.data.images import load_image
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        for path in paths:
+            load_image(path, size)
+    return [str(warning.message) for warning in caught]
