@@ -32,6 +32,8 @@ benchmark: .venv/ready-to-benchmark
 	$(BIN)/snakemake --cores all benchmark
 
 .venv/ready: envs/requirements.txt
+	@case "$$PWD" in *[[:space:]\"\'\`\$$\&\;\|\<\>\(\)\{\}\[\]\*\?\!\#\~\\]*) \
+	  echo "Snakemake cannot start jobs from .venv in a folder whose path has a space, a quote or one of \$$&;|<>(){}[]*?!#~\\: move the project" >&2; exit 1;; esac
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Python 3.11 or newer is needed: install it, or name one with make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \

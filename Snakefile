@@ -28,6 +28,10 @@ include: "rules/report.smk"
 include: "rules/benchmark.smk"
 
 
+onstart:
+    preflight()
+
+
 localrules:
     all,
     download_mnist,

@@ -4,6 +4,8 @@ Needs the packages in envs/requirements-benchmark.txt, which nothing else needs;
 A timed job asks for every core, so that it runs alone.
 """
 
+ALL_CORES = 1000 if workflow.local_exec else 1  # Snakemake takes those that there are; a cluster would look for so many
+
 
 rule benchmark_training:
     """Our network and three others, trained on MNIST in turn for the same time, and how good their digits are."""
@@ -19,7 +21,7 @@ rule benchmark_training:
         "results/logs/benchmark_training.log",
     conda:
         "../envs/environment.yaml"
-    threads: 1000  # every core, so that it runs alone
+    threads: ALL_CORES
     params:
         seeds=lookup("benchmark/seeds", within=config),
         peers=lookup("benchmark/peers", within=config),
@@ -44,7 +46,7 @@ rule benchmark_sampling:
         "results/logs/benchmark_sampling.log",
     conda:
         "../envs/environment.yaml"
-    threads: 1000  # every core, so that it runs alone
+    threads: ALL_CORES
     params:
         folder=lambda wildcards: shipped("resources/miniature"),
         steps=lookup("benchmark/steps", within=config),
@@ -70,7 +72,7 @@ rule benchmark_workflow:
         "results/logs/benchmark_workflow.log",
     conda:
         "../envs/environment.yaml"
-    threads: 1000  # every core, so that it runs alone
+    threads: ALL_CORES
     params:
         project=str(BASE),
         experiments=str(BASE / "experiments/miniature.yaml"),

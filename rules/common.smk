@@ -11,8 +11,11 @@ from pathlib import Path
 import yaml
 from snakemake.logging import logger
 
-BASE = Path(workflow.basedir)
+BASE = Path(workflow.current_basedir).absolute().parent  # also where another workflow includes this one as a module
 sys.path.insert(0, str(BASE / "scripts"))
+# For the jobs, too: a package of the same name that PYTHONPATH leads to must not win.
+if not os.environ.get("PYTHONPATH", "").startswith(str(BASE / "scripts")):
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(BASE / "scripts"), os.environ.get("PYTHONPATH")]))
 from fun.data.prompts import file_hashes, prompts_of
 from fun.workflow.experiments import (
     STAGES,
@@ -305,11 +308,15 @@ if CASCADE is not None:
         workflow.register_resource("gpu", GPUS)
 
 
-# workflow.rerun_triggers: profiles/default leaves out the one that goes by date; another workflow profile replaces it whole.
-if workflow.is_main_process and workflow.dag_settings and "CODE" in {cause.name for cause in workflow.rerun_triggers}:
-    logger.warning(
-        "Without rerun-triggers and max-checksum-file-size as in profiles/default, a script that was merely touched, as by a "
-        "checkout, makes its jobs run again."
+# Snakemake does not quote the path of Python in the commands of jobs, unless these run in environments of their own.
+if (
+    workflow.is_main_process
+    and set(sys.executable) & set(" \t\"'`$&;|<>(){}[]*?!#~\\")
+    and not (workflow.deployment_settings and workflow.deployment_settings.deployment_method)
+):
+    raise SystemExit(
+        f"Snakemake cannot start jobs with a Python whose path has a space, a quote or one of $&;|<>(){{}}[]*?!#~\\: "
+        f"{sys.executable}; move the project, or its .venv, to a folder without one"
     )
 
 
@@ -321,14 +328,20 @@ def planned_pictures(jobs):
 
 def preflight():
     """Stop the run before its first job if a picture is damaged, or if something is missing that its jobs need of the hub
-    or of the user's embeddings (fun.weights.preflight). workflow.dag.needrun_jobs: onstart is not told the plan.
+    or of the user's embeddings (fun.weights.preflight). Warn if another workflow profile has replaced profiles/default.
+    workflow.dag.needrun_jobs, workflow.rerun_triggers: onstart is told neither the plan nor the settings.
     """
+    if "CODE" in {cause.name for cause in workflow.rerun_triggers}:
+        logger.warning(
+            "Without rerun-triggers and max-checksum-file-size as in profiles/default, what was merely touched, as by a "
+            "checkout, counts as changed."
+        )
+    if CASCADE is None:
+        return
     jobs = list(workflow.dag.needrun_jobs())
     rules_run = {job.rule.name for job in jobs}
     loaded = {"encode_prompts": "text_encoder"} | {stage: stage for stage in STAGES}
     parts = [part for rule, part in loaded.items() if rule in rules_run]
-    if CASCADE is None:
-        return
     with refusals():
         for warning in check_pictures(planned_pictures(jobs), PARTS.grid()):
             logger.warning(warning)

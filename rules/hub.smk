@@ -19,7 +19,3 @@ rule fetch_cascade:
         parts=PARTS.to_fetch(),
     script:
         "../scripts/fetch_cascade.py"
-
-
-onstart:
-    preflight()

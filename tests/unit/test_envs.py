@@ -1,7 +1,10 @@
-"""One set of versions: pip, conda and the tests use the same."""
+"""One set of versions: pip, conda and the tests use the same. A folder in which they would be of no use is refused."""
 
+import shutil
+import subprocess
 from importlib.metadata import version
 
+import pytest
 import yaml
 
 from project import PROJECT
@@ -24,3 +27,29 @@ def test_what_is_tested_is_what_is_pinned():
         name, exactly = line.split("==")
         # A build for one kind of processor says so after a plus sign.
         assert version(name).split("+")[0] == exactly, name
+
+
+@pytest.mark.parametrize("name", ["Student's work 1", "a$b", "a;b", "a{b}", 'a"b', "a]b", "a\\b", "a`b", "a\tb"])
+def test_make_refuses_a_folder_in_which_no_job_would_start(tmp_path, name):
+    """Before 6 GB are installed there."""
+    folder = tmp_path / name
+    folder.mkdir()
+    shutil.copy(PROJECT / "Makefile", folder)
+    (folder / "envs").mkdir()
+    (folder / "envs/requirements.txt").touch()
+    done = subprocess.run(["make", "PYTHON=false", "report"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode != 0 and done.stdout == ""
+    said, _make = done.stderr.splitlines()
+    assert said.startswith(
+        "Snakemake cannot start jobs from .venv in a folder whose path has a space, a quote or one of "
+    )
+
+
+def test_make_takes_any_other_folder(tmp_path):
+    folder = tmp_path / "Übung-1_2.3+x@y,z=%"
+    folder.mkdir()
+    shutil.copy(PROJECT / "Makefile", folder)
+    (folder / "envs").mkdir()
+    (folder / "envs/requirements.txt").touch()
+    done = subprocess.run(["make", "PYTHON=false", "report"], cwd=folder, capture_output=True, text=True)
+    assert done.stderr.startswith("Python 3.11 or newer is needed")

@@ -1,13 +1,15 @@
 """Whole configurations and experiments through Snakemake: planned, or refused in one sentence, and nothing is left behind."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, seed, settings
 
 from generated import HOSTILE, documents
-from project import PROJECT
+from project import PROJECT, Workflow
 
 CONFIG = yaml.safe_load((PROJECT / "rules/config.schema.yaml").read_text())
 
@@ -97,3 +99,35 @@ def test_bad_experiments_are_one_sentence(small_workflow, experiments, message):
     assert said.strip().splitlines()[-1].startswith(f"experiments/tiny.yaml: {message}") or (
         message == "cannot be read" and "experiments/tiny.yaml cannot be read" in said
     )
+
+
+def test_a_python_that_no_job_could_be_started_with_is_refused(small_workflow, tmp_path):
+    folder = tmp_path / "Student's work 1"
+    folder.mkdir()
+    (folder / ".venv").symlink_to(sys.prefix)
+    command = [folder / ".venv/bin/python", "-m", "snakemake", "-n"]
+    done = subprocess.run(command, cwd=small_workflow().folder, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines()[-1].startswith("Snakemake cannot start jobs with a Python whose path has ")
+
+
+def test_as_a_module_of_another_workflow_it_finds_its_own_files(small_workflow, tmp_path, monkeypatch):
+    """Whatever PYTHONPATH leads to."""
+    (tmp_path / "elsewhere/fun").mkdir(parents=True)
+    (tmp_path / "elsewhere/fun/__init__.py").write_text("raise RuntimeError('another package of this name')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "elsewhere"))
+    project = small_workflow().folder
+    (tmp_path / "Snakefile").write_text(
+        f'configfile: "{project}/config.yaml"\n\n'
+        f'module fun:\n    snakefile: "{project}/Snakefile"\n    config: config\n\n'
+        "use rule * from fun\n"
+    )
+    Workflow(tmp_path).run("--cores", 1, "results/mnist/schedules/figure.json")
+
+
+def test_what_another_workflow_profile_loses_is_said(small_workflow):
+    workflow, target = small_workflow(), "results/mnist/data/train-images-idx3-ubyte"
+    lost = "Without rerun-triggers and max-checksum-file-size as in profiles/default"
+    assert lost in workflow.run("--cores", 1, "--workflow-profile", "none", target).stdout
+    (workflow.folder / target).unlink()
+    assert lost not in workflow.run("--cores", 1, target).stdout
