@@ -124,6 +124,11 @@ def mnist_folder(wildcards):
     return in_project(MNIST["data"]) if "data" in MNIST else None
 
 
+def mnist_sampler(wildcards):
+    """How digits are drawn. Without the list of sampled epochs, so that one more epoch does not redraw the others."""
+    return {key: MNIST["sampling"][key] for key in ("guidance_below", "num_steps", "sampler", "spacing")}
+
+
 def of_sampled_epochs(file):
     """The named file of each sampled epoch of a model."""
     return expand(f"results/mnist/{{{{model}}}}/epoch_{{epoch}}/{file}", epoch=sampled_epochs(MNIST))

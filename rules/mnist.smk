@@ -105,16 +105,36 @@ rule sample_epoch:
     params:
         model=lookup("mnist/models/{model}", within=config),
         schedule=lookup("mnist/schedule", within=config),
-        # Without the list of sampled epochs, so that one more epoch does not redraw the others.
-        sampler=lookup("mnist/sampling/sampler", within=config),
-        spacing=lookup("mnist/sampling/spacing", within=config),
-        num_steps=lookup("mnist/sampling/num_steps", within=config),
+        sampler=mnist_sampler,
         guidance_scale=lookup("mnist/sampling/guidance_scale", within=config),
-        guidance_below=lookup("mnist/sampling/guidance_below", within=config),
         num_images=lookup("mnist/sampling/num_images", within=config),
         seed=lookup("mnist/seed", within=config),
     script:
         "../scripts/sample_epoch.py"
+
+
+rule draw_digits:
+    """Digits of one's own choice from a checkpoint, as pictures in a folder: 7777777777_seed_5 has ten sevens."""
+    input:
+        checkpoint="results/mnist/{model}/epoch_{epoch}/checkpoint.safetensors",
+        code=modules("draw_digits"),
+    output:
+        directory("results/mnist/{model}/epoch_{epoch}/{digits}_seed_{seed}"),
+    log:
+        "results/logs/draw_digits/{model}_{epoch}_{digits}_{seed}.log",
+    wildcard_constraints:
+        digits="[0-9]{1,100}",
+        seed="0|[1-9][0-9]{0,8}",
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    params:
+        model=lookup("mnist/models/{model}", within=config),
+        schedule=lookup("mnist/schedule", within=config),
+        sampler=mnist_sampler,
+        guidance_scale=lookup("mnist/sampling/guidance_scale", within=config),
+    script:
+        "../scripts/draw_digits.py"
 
 
 rule score_epoch:

@@ -46,5 +46,5 @@ write_figure(
     blocks=blocks,
     metrics=metrics + measured,
     provenance={"cascade": cascade, "command": f"snakemake --cores 1 {snakemake.output.figure}"}
-    | {key: text for key, text in experiment.items() if key == "licence" and text},
+    | {key: text for key, text in experiment.items() if key in ("licence", "negative_prompt") and text},
 )

@@ -27,7 +27,7 @@ state, trained_with = load_tensors(snakemake.input.checkpoint)
 network.load_state_dict(average_weights(state))
 network.eval()
 conditioned = params.model["class_conditioned"]
-sampler = {key: params[key] for key in ("sampler", "spacing", "num_steps", "guidance_below")}
+sampler = params.sampler
 scale = params.guidance_scale if conditioned else 1.0
 folder = Path(snakemake.input.data[0]).parent
 
@@ -43,7 +43,7 @@ grid_seeds = (
     [params.seed + row for row in range(4) for _ in range(10)] if conditioned else range(params.seed, params.seed + 40)
 )
 steps = generate(network, known(digits), grid_seeds, guidance_scale=scale, **sampler)
-states = list(progress(steps, "grid", params.num_steps))
+states = list(progress(steps, "grid", sampler["num_steps"]))
 grid = to_uint8(states[-1].x_t)
 framed = F.pad(grid, [1] * 4, value=255).view(4, 10, 30, 30).transpose(1, 2).reshape(120, 300)
 encoded = BytesIO()

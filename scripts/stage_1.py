@@ -21,7 +21,8 @@ folder, device = find_model(params.folder, "stage_1", snakemake.input.fetched), 
 check_fits("stage_1", folder, model, device)
 how = {key: model[key] for key in ("variant", "attention", "offload")} | {"dtype": getattr(torch, model["dtype"])}
 stage = load_stage(folder, None, device=device, **how)
-sampler = Sampler(stage, embeds, stage.size, **params.sampling, max_batch=model["max_batch"], progress=progress)
+how = params.sampling | {"max_batch": model["max_batch"], "negative_prompt": experiment.get("negative_prompt", "")}
+sampler = Sampler(stage, embeds, stage.size, **how, progress=progress)
 samples = make_samples(experiment["task"], experiment)
 tensors = run(experiment["task"], experiment, sampler, samples)
 

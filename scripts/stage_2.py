@@ -23,7 +23,8 @@ noise_level = params.sampling["noise_level"]
 how = {key: model[key] for key in ("variant", "attention", "offload")} | {"dtype": getattr(torch, model["dtype"])}
 stage = load_stage(folder, noise_level, device=device, **how)
 grid = sample_size(find_model(params.stage_1_folder, "stage_1", snakemake.input.fetched))
-sampler = Sampler(stage, embeds, grid, **params.sampling, max_batch=model["max_batch"], progress=progress)
+how = params.sampling | {"max_batch": model["max_batch"], "negative_prompt": experiment.get("negative_prompt", "")}
+sampler = Sampler(stage, embeds, grid, **how, progress=progress)
 
 if "stage_1" in snakemake.input.keys():
     drawn, made = load_tensors(snakemake.input.stage_1)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from fun.data.files import whole_file, write_json, write_whole
+from fun.data.files import whole_file, whole_folder, write_json, write_whole
 from project import PROJECT
 
 
@@ -24,6 +24,19 @@ def test_after_a_failure_it_is_as_it_was(tmp_path):
         temporary.write_text("half")
         raise OSError("full")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_at_the_end_or_stays_as_it_was(tmp_path):
+    path = tmp_path / "new/folder"
+    for text in ("first", "second"):
+        with whole_folder(path) as temporary:
+            (temporary / text).write_text(text)
+            assert not (path / text).exists()
+        assert [file.name for file in path.iterdir()] == [text] and list(path.parent.iterdir()) == [path]
+    with pytest.raises(OSError, match="full"), whole_folder(path) as temporary:
+        (temporary / "third").write_text("half")
+        raise OSError("full")
+    assert [file.name for file in path.iterdir()] == ["second"] and list(path.parent.iterdir()) == [path]
 
 
 def test_what_a_killed_job_left_goes_with_the_next(tmp_path):
@@ -53,6 +66,7 @@ WRITES = re.compile(
     r"""\.write_(text|bytes)\(|\bopen\([^)]*["'][wax]|\.to_(csv|json)\((?!index=False\))|\.save\((?!encoded)|save_file\(|json\.dump\("""
 )
 ELSEWHERE = {
+    "draw_digits.py": ['Image.fromarray(picture.numpy()).save(folder / f"{name}.png")'],  # in whole_folder
     "fun/data/files.py": ['with whole_file(path) as temporary, open(temporary, "wb") as file:'],
     "fun/workflow/log.py": ['log = open(path, "a", buffering=1)  # noqa: SIM115 (open as long as the job runs)'],
 }

@@ -27,11 +27,11 @@ def embeds(cascade):
     return {prompt.lower().strip(): encoder.encode(prompt) for prompt in PROMPTS}
 
 
-def pipeline_inputs(embeds, guidance_scale, samples):
+def pipeline_inputs(embeds, guidance_scale, samples, negative_prompt=""):
     """What diffusers' pipelines need to make the same samples."""
     return {
         "prompt_embeds": torch.stack([embeds[sample["prompt"].lower().strip()] for sample in samples]),
-        "negative_prompt_embeds": torch.stack([embeds[""]] * len(samples)),
+        "negative_prompt_embeds": torch.stack([embeds[negative_prompt]] * len(samples)),
         "generator": [torch.Generator().manual_seed(sample["seed"]) for sample in samples],
         "guidance_scale": guidance_scale,
         "output_type": "pt",
@@ -90,6 +90,22 @@ def test_stage_2(cascade, embeds, guidance_scale, noise_level):
     )
     ours = text_to_image(sampler, make_samples(), low)["x_0"]
     assert difference(ours, theirs) < 1e-4
+
+
+def test_negative_prompt(cascade, embeds):
+    """In both stages: what guidance leads away from instead of the empty prompt."""
+    for folder, kind, noise_level in (("stage_1", IFPipeline, None), ("stage_2", IFSuperResolutionPipeline, 250)):
+        low = None if noise_level is None else torch.rand(3, 3, 16, 16) * 2 - 1
+        pipeline = load_pipeline(kind, cascade / folder)
+        inputs = pipeline_inputs(embeds, 7.0, make_samples(), "a blue five")
+        inputs |= {} if low is None else {"image": low, "noise_level": noise_level}
+        theirs = pipeline(**inputs, num_inference_steps=STEPS).images
+
+        stage = load_stage(cascade / folder, noise_level, None, torch.float32, CPU)
+        how = SETTINGS | {"spacing": "leading", "guidance_scale": 7.0, "noise_level": noise_level}
+        ours = text_to_image(Sampler(stage, embeds, **how, negative_prompt="A blue five"), make_samples(), low)["x_0"]
+        assert difference(ours, theirs) < 1e-4
+        assert difference(text_to_image(Sampler(stage, embeds, **how), make_samples(), low)["x_0"], theirs) > 1e-3
 
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 7.0])

@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 from fun.data.images import make_mask
-from fun.data.prompts import normalise
+from fun.data.prompts import normalise, prompts_of
 from fun.workflow.experiments import (
     judge_of,
     pictures_of,
@@ -129,6 +129,18 @@ def test_pictures_are_read_whole_before_the_first_job(tmp_path):
     (tmp_path / "picture.png").write_bytes((tmp_path / "picture.png").read_bytes()[:-40])
     with pytest.raises(ValueError, match="picture.png: damaged"):
         check_pictures(files, 16)
+
+
+def test_a_style_stands_before_every_prompt(read):
+    style, with_prompts = (
+        {"style": "An oil painting of "},
+        [n for n, entries in EXPERIMENTS.items() if prompts_of(entries)],
+    )
+    experiments = read({name: EXPERIMENTS[name] | style for name in with_prompts})
+    for name, experiment in experiments.items():
+        assert "style" not in experiment
+        before = [prompt for prompt in prompts_of(EXPERIMENTS[name]) if prompt]
+        assert prompts_of(experiment) == ["", *(f"an oil painting of {prompt}" for prompt in before)]
 
 
 def test_bands_must_fall(read):

@@ -37,6 +37,7 @@ def test_key_is_the_hash_of_all_that_determines_it():
 def test_prompts_of_every_kind_of_experiment():
     assert prompts_of({"image": "a.png"}) == []
     assert prompts_of({"prompt": "A dog"}) == ["", "a dog"]
+    assert prompts_of({"prompt": "A dog", "negative_prompt": "Fog "}) == ["a dog", "fog"]
     assert prompts_of({"prompts": ["b", "A", "a "]}) == ["", "a", "b"]
     assert prompts_of({"views": [{"view": "identity", "prompt": "x"}, {"view": "negate", "prompt": "Y"}]}) == [
         "",

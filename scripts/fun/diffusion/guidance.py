@@ -44,7 +44,7 @@ def predict_noise(
     Args:
         network: (x, t, cond) -> noise and the raw variance channels v, about in [-1, 1] (or None).
         guidance_scale: a number, or (N,), one per sample; if it is the number 1, the unconditional half is not computed.
-        unconditional: (N, ...) like a branch's cond: the embedding of the empty prompt, or the "no class" label.
+        unconditional: (N, ...) like a branch's cond: the embedding of the empty or a negative prompt, or the "no class" label.
         companion: (N, C, H, W), what the network sees in addition to x_t, under the same view (stage II's enlarged picture).
         max_batch: the largest number of samples per call; a larger batch is split.
 

@@ -52,6 +52,7 @@ def read_experiments(path: str, schema: dict, base: Path, grid: int = GRID) -> d
     checked(document, schema, path)
     for name, experiment in document.items():
         _resolve_seeds(experiment)
+        _put_style_first(experiment)
         try:
             check_experiment(experiment, schema["x-masks"], base, grid)
         except ValueError as error:
@@ -66,6 +67,19 @@ def _resolve_seeds(experiment):
     for entry in ("upsample", "enlarge"):
         if experiment.get(entry) == "all":
             experiment[entry] = experiment["seeds"] if entry == "upsample" else _upsampled(experiment)
+
+
+def _put_style_first(experiment):
+    """Take the style out of an experiment, and put it before each of its prompts."""
+    style = experiment.pop("style", "")
+
+    def styled(prompt):
+        return " ".join(filter(None, [style.strip(), prompt]))
+
+    for entries in (experiment, *experiment.get("views", [])):
+        entries |= {"prompt": styled(entries["prompt"])} if "prompt" in entries else {}
+    if "prompts" in experiment:
+        experiment["prompts"] = [styled(prompt) for prompt in experiment["prompts"]]
 
 
 def _upsampled(experiment):
