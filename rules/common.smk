@@ -27,11 +27,12 @@ from fun.workflow.experiments import (
     stages_of,
     what_is_sampled,
 )
+from fun.workflow.documents import Document
 from fun.workflow.modules import code_of
 from fun.workflow.parts import HASHES, Parts, still_to_make
-from fun.workflow.plan import check_config, epoch_minutes, report_figures, sampled_epochs
-from fun.workflow.preflight import check_pictures, run_preflight
-from fun.workflow.refusals import canonical, checked
+from fun.workflow.plan import complete_config, epoch_minutes, report_figures, sampled_epochs
+from fun.workflow.preflight import check_pictures, check_words, run_preflight
+from fun.workflow.refusals import canonical, nearest
 
 # By default glibc returns freed memory at once and takes it again in the next training step: a tenth of the time.
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "1000000000")
@@ -75,15 +76,20 @@ def refusals():
 
 
 EXPERIMENTS_SCHEMA = read_schema(BASE / "rules/experiments.schema.yaml")
+CONFIG_SCHEMA = yaml.safe_load((BASE / "rules/config.schema.yaml").read_text(encoding="utf-8"))
 with refusals():
-    checked(config, yaml.safe_load((BASE / "rules/config.schema.yaml").read_text()), "config.yaml")
-    check_config(config)
+    # workflow.configfiles: read a second time, since Snakemake forgets the first of two entries of one name.
+    FILES = [Document(Path(file), os.path.basename(file)) for file in dict.fromkeys(map(str, workflow.configfiles))]
+    complete_config(config, CONFIG_SCHEMA, FILES)
 MODELS = list(config["mnist"]["models"])  # in the order in which they are shown
 config.update(canonical(config))
 MNIST, CASCADE, EXPERIMENTS, PROMPTS = config["mnist"], config.get("cascade"), {}, {}
 if CASCADE is not None:
     if CASCADE not in config["cascades"]:
-        raise SystemExit(f"config.yaml: cascade must be one of {', '.join(config['cascades'])}, not {CASCADE}")
+        known = ", ".join(config["cascades"])
+        raise SystemExit(
+            f"config.yaml: cascade must be one of {known}, not {CASCADE}{nearest(CASCADE, config['cascades'])}"
+        )
     PARTS = Parts(CASCADE, config["cascades"][CASCADE], in_project, config["prompt_embeds"])
     with refusals():
         EXPERIMENTS = read_experiments(
@@ -325,10 +331,16 @@ if (
     )
 
 
-def planned_pictures(jobs):
-    """The users' pictures that jobs of stages I and II start from; their masks were read when the experiments were."""
-    experiments = [EXPERIMENTS[job.wildcards.experiment] for job in jobs if job.rule.name in STAGES]
-    return sorted({in_project(experiment["image"]) for experiment in experiments if "image" in experiment})
+def planned_experiments(jobs):
+    """The experiments for which jobs of stages I and II are planned, by name."""
+    return {name: EXPERIMENTS[name] for name in sorted({j.wildcards.experiment for j in jobs if j.rule.name in STAGES})}
+
+
+def warnings_of(experiments):
+    """Warnings of the users' pictures, which are read as a whole (masks were when the experiments were), and of prompts."""
+    pictures = sorted({in_project(experiment["image"]) for experiment in experiments.values() if "image" in experiment})
+    tokenizer = f"{PARTS.folder('text_encoder')}/tokenizer/spiece.model"
+    return check_pictures(pictures, PARTS.grid()) + ([] if PARTS.embeds_path else check_words(experiments, tokenizer))
 
 
 def preflight():
@@ -348,7 +360,7 @@ def preflight():
     loaded = {"encode_prompts": "text_encoder"} | {stage: stage for stage in STAGES}
     parts = [part for rule, part in loaded.items() if rule in rules_run]
     with refusals():
-        for warning in check_pictures(planned_pictures(jobs), PARTS.grid()):
+        for warning in warnings_of(planned_experiments(jobs)):
             logger.warning(warning)
     on_hub = PARTS.on_hub()
     if not (on_hub and (parts or "fetch_cascade" in rules_run) or "read_embeds" in rules_run):

@@ -7,6 +7,7 @@ log_to(snakemake.log[0])
 import json
 from pathlib import Path
 
+from fun.data.prompts import normalise, spelled_prompts
 from fun.data.tensors import load_arrays
 from fun.reporting.experiment_figures import FIGURES, STAGES, Drawn
 from fun.reporting.figure import write_figure
@@ -19,15 +20,17 @@ experiment = snakemake.params.experiment
 scores = json.loads(Path(snakemake.input.scores).read_text()) if "scores" in snakemake.input.keys() else {}
 safety = load_arrays(snakemake.input.safety)[0] if "safety" in snakemake.input.keys() else {}
 
+spelled = {normalise(prompt): prompt for prompt in spelled_prompts(experiment)}
 stages, metrics = {}, []
 for stage, numeral in STAGES.items():
     if stage in snakemake.input.keys():
         arrays, made = load_arrays(snakemake.input[stage])
+        samples = [s | {"prompt": spelled[s["prompt"]]} if "prompt" in s else s for s in made["samples"]]
         model = without_folders({key: value for key, value in made["model"].items() if value is not None})
         flagged = safety.get(stage)
-        arrays = arrays if flagged is None else black_out(arrays, made["samples"], flagged)
+        arrays = arrays if flagged is None else black_out(arrays, samples, flagged)
         arrays = mark(arrays, safety["watermark"]) if "watermark" in safety else arrays
-        stages[stage] = Drawn(numeral, arrays, made["samples"], model, made["sampling"], scores.get(stage), flagged)
+        stages[stage] = Drawn(numeral, arrays, samples, model, made["sampling"], scores.get(stage), flagged)
         if flagged is not None:
             counts = {"value": int(flagged.sum()), "n": len(flagged)}
             metrics.append({"name": f"{numeral}: blacked out by the safety checker"} | counts)

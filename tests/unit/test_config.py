@@ -6,7 +6,10 @@ import re
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
+from fun.workflow.documents import Document
+from fun.workflow.plan import complete_config
 from fun.workflow.refusals import check, checked
 from project import PROJECT
 
@@ -29,9 +32,18 @@ def test_the_shipped_configurations_are_valid():
     check(CONFIG, SCHEMA, "config.yaml")
     for preset in PROJECT.glob("presets/*.yaml"):
         merged = copy.deepcopy(CONFIG)
-        for section, entries in yaml.safe_load(preset.read_text()).items():
-            merged[section] |= entries
-        check(merged, SCHEMA, preset.name)
+        update_config(merged, Document(preset, preset.name).content)
+        complete_config(merged, SCHEMA, [])
+
+
+def test_a_preset_takes_models_away_with_null():
+    merged = copy.deepcopy(CONFIG)
+    update_config(merged, Document(PROJECT / "presets/cs180.yaml", "").content)
+    complete_config(merged, SCHEMA, [])
+    assert list(merged["mnist"]["models"]) == ["cs180_time_conditioned", "cs180_class_conditioned"]
+    merged["mnist"]["models"] = dict.fromkeys(merged["mnist"]["models"])
+    with pytest.raises(ValueError, match="^config.yaml: mnist/models must have a length of at least 1"):
+        complete_config(merged, SCHEMA, [])
 
 
 def test_what_is_commented_out_is_at_its_default():
@@ -48,11 +60,14 @@ def test_what_is_commented_out_is_at_its_default():
         ("mnist/epochs", "seven", 'mnist/epochs must be a whole number, not "seven"'),
         ("mnist/epochs", 0, "mnist/epochs must be at least 1 and at most 10000, not 0"),
         ("mnist/epochs", 2.5, "mnist/epochs must be a whole number, not 2.5"),
-        ("mnist/epochs", 3.0, "mnist/epochs must be a whole number, not 3.0"),
         ("mnist/epochs", 10**400, "mnist/epochs is a larger number than can be used"),
         ("mnist/epochs", True, "mnist/epochs must be a whole number, not true"),
         ("mnist/epochs", 10**30, "mnist/epochs must be at least 1 and at most 10000"),
-        ("mnist/epoch", 3, 'mnist has an unknown entry "epoch"; known: data, sources, seed, models'),
+        (
+            "mnist/epoch",
+            3,
+            'mnist has an unknown entry "epoch" (did you mean epochs?); known: data, sources, seed, models',
+        ),
         ("mnist/schedule/name", "cubic", 'mnist/schedule/name must be one of cosine, linear, not "cubic"'),
         ("mnist/sampling/guidance_scale", math.nan, "mnist/sampling/guidance_scale must be a number, not NaN"),
         ("mnist/sampling/guidance_scale", math.inf, "mnist/sampling/guidance_scale must be a number, not Infinity"),
@@ -64,7 +79,7 @@ def test_what_is_commented_out_is_at_its_default():
         (
             "mnist/models",
             {"../x": {"network": "small", "class_conditioned": True}},
-            '"../x" in mnist/models is not allowed',
+            '"../x" in mnist/models is not allowed: it must be a lower-case letter, then lower-case letters, digits and ',
         ),
         (
             "mnist/models",
@@ -83,6 +98,8 @@ def test_what_is_commented_out_is_at_its_default():
         ),
         ("mnist/models/mine", {"network": "small"}, "mnist/models/mine lacks the entry class_conditioned"),
         ("mnist/models/mine", "small", 'mnist/models/mine must be a mapping, not "small"'),
+        ("prompt_embeds", False, "prompt_embeds must be text or nothing, not false: put it in quotes"),
+        ("prompt_embeds", "\ud800", "prompt_embeds has half of a character that takes two (a surrogate): "),
         ("surprise", 1, 'the document has an unknown entry "surprise"'),
     ],
 )
@@ -91,6 +108,73 @@ def test_a_wrong_entry_is_named(path, value, message):
         check(changed(path, value), SCHEMA, "config.yaml")
     assert str(refusal.value).startswith(f"config.yaml: {message}")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "written", "meant"),
+    [
+        ("mnist/epochs", 3.0, 3),
+        ("mnist/images_per_epoch", "6e3", 6000),
+        ("mnist/images_per_epoch", "6000", 6000),  # all that is inside of --config 'mnist={...}' arrives as text
+        ("mnist/training/muon_lr", "1e-3", 0.001),
+        ("mnist/training/bfloat16", "false", False),
+        ("mnist/sampling/epochs", ["1", 5.0], [1, 5]),
+        ("mnist/sampling/epochs/0", "1e0", 1),
+        ("cascade", "null", None),
+        ("cascade", "1e3", "1e3"),  # text is asked for
+    ],
+)
+def test_numbers_and_the_like_are_understood_as_people_write_them(path, written, meant):
+    if path == "mnist/sampling/epochs/0":
+        path, written, meant = "mnist/sampling/epochs", [written], [meant]
+    config = changed(path, written)
+    complete_config(config, SCHEMA, [])
+    for key in path.split("/"):
+        config = config[key]
+    assert config == meant and type(config) is type(meant)
+
+
+@pytest.mark.parametrize("written", ["three", "3 4", "", "[3]", "2.5", "1e-3", "nan", "1e999", "2026-01-01"])
+def test_what_is_no_whole_number_is_none(written):
+    with pytest.raises(ValueError, match="^config.yaml: mnist/epochs must be "):
+        complete_config(changed("mnist/epochs", written), SCHEMA, [])
+
+
+# --- the files ---
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "name"),
+    [
+        ("mnist: {epochs: 3}\ncascade: miniature\nmnist: {}\n", 3, "mnist"),
+        ("cascade: miniature\nmnist:\n  epochs: 3\n\n  'epochs': 4\ncascade: null\n", 6, "cascade"),
+        ("mnist:\n  epochs: 3\n  'epochs': 4\n", 3, "epochs"),
+        ("a: [1, {b: 1,\n b: 2}]\n", 2, "b"),
+    ],
+)
+def test_a_name_that_stands_twice_is_refused_with_its_line(tmp_path, text, line, name):
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(ValueError, match=f"^my.yaml, line {line}: {name} stands a second time"):
+        Document(tmp_path / "file", "my.yaml")
+
+
+def test_merge_keys_may_be_overridden(tmp_path):
+    (tmp_path / "file").write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\nc: [*a, *a]\nd: {<<: [*a, {z: 1}], y: 5}\n")
+    content = Document(tmp_path / "file", "my.yaml").content
+    assert content["b"] == {"x": 3, "y": 2} and content["d"] == {"x": 1, "y": 5, "z": 1}
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [("no", "no, which YAML reads as false"), ("12:30", "12:30, which YAML reads as 750"), ("7", "7")],
+)
+def test_what_yaml_made_something_else_of_is_told_as_it_was_typed(tmp_path, typed, said):
+    (tmp_path / "preset.yaml").write_text(f"prompt_embeds: {typed}\n")
+    preset = Document(tmp_path / "preset.yaml", "preset.yaml")
+    with pytest.raises(ValueError, match=f"prompt_embeds must be text or nothing, not {said}: put it in quotes"):
+        complete_config(
+            copy.deepcopy(CONFIG) | preset.content, SCHEMA, [preset, Document(PROJECT / "config.yaml", "config.yaml")]
+        )
 
 
 def test_every_entry_says_what_it_is():

@@ -56,6 +56,9 @@ def test_every_prompt_says_what_it_names():
     assert PROMPTS[0] == ("", UNNAMED, UNNAMED, UNNAMED)
     for prompt in PROMPTS:
         found = named(prompt.text)
+        if prompt[1:] == (UNNAMED,) * 3:
+            assert found is None
+            continue
         assert (found.digit, found.foreground) == (prompt.digit, prompt.foreground)
         # Only what the data mean by an unnamed background cannot be read from the words.
         assert found.background == prompt.background or (found.background == UNNAMED and prompt.background == BLACK)
@@ -201,10 +204,45 @@ def test_readings_count_what_is_seen(judge, digits):
     assert [m["value"] for m in made["metrics"]] == [1.0, 0.0, 0.0, 1.0]
 
 
-def test_a_prompt_that_names_nothing_is_neither_missed_nor_met(judge):
-    samples = [{"prompt": "a high quality photo"}] * 2
-    made = judge_digits(judge, {"task": "text_to_image"}, {"x_0": torch.zeros(2, 3, 16, 16)}, samples, 16)
+CANNOT_BE_JUDGED = [
+    "a high quality photo",  # names nothing
+    "",
+    "a dog",
+    "a red 3 on a white background",
+    "a red seven, on a white background",  # to the tokenizer, "seven," is another word
+    "a red seven and a blue nine",
+    "a red seven nine",
+    "a red blue seven",
+    "an oil painting of a red seven",
+    "a red-white seven",
+]
+
+
+@pytest.mark.parametrize("prompt", CANNOT_BE_JUDGED)
+def test_what_cannot_be_judged_is_in_no_rate(judge, prompt):
+    assert named(prompt) is None
+    x_0, right = torch.zeros(2, 3, 16, 16), "A red Seven on a black background "
+    assert named(right)[1:] == (7, 4, 0)
+    samples = [{"prompt": prompt}, {"prompt": right}]
+    for task in ("text_to_image", "inpainting", "image_to_image"):
+        made = judge_digits(judge, {"task": task}, {"x_0": x_0}, samples, 16)
+        assert made["success"][0] is None and made["success"][1] in (True, False)
+        assert [metric["n"] for metric in made["metrics"]] == [1]
+    made = judge_digits(judge, {"task": "text_to_image"}, {"x_0": x_0}, samples[:1] * 2, 16)
     assert (made["success"], made["metrics"]) == ([None, None], [])
+
+
+@pytest.mark.parametrize("prompt", CANNOT_BE_JUDGED)
+def test_illusions_are_judged_only_where_each_of_their_prompts_can_be(judge, prompt):
+    x_0, right = torch.zeros(2, 3, 16, 16), "a red seven on a black background"
+    views = [{"view": "identity", "prompt": right, "seed": 0}, {"view": "negate", "prompt": prompt, "seed": 0}]
+    made = judge_digits(judge, {"task": "visual_anagram", "views": views}, {"x_0": x_0}, [{}, {}], 16)
+    assert made["success"] == [None, None]
+    assert [metric["name"] for metric in made["metrics"]] == [f"“{right}” under identity"]
+    hybrid = {"task": "hybrid_image", "prompts": [right, prompt], "sigmas": [1.0]}
+    made = judge_digits(judge, hybrid, {"x_0": x_0}, [{}, {}], 16)
+    assert made["success"] == [None, None]
+    assert [metric["name"] for metric in made["metrics"]] == ["seven from afar (blurred)"]
 
 
 # --- what ships ---

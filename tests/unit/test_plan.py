@@ -20,8 +20,8 @@ from fun.workflow.experiments import (
     what_is_sampled,
 )
 from fun.workflow.parts import Parts
-from fun.workflow.plan import check_config, epoch_minutes, report_figures, sampled_epochs
-from fun.workflow.preflight import check_pictures
+from fun.workflow.plan import complete_config, epoch_minutes, report_figures, sampled_epochs
+from fun.workflow.preflight import check_pictures, check_words
 from fun.workflow.refusals import canonical, checked
 from project import PROJECT, SUPPORT
 
@@ -87,7 +87,15 @@ def test_experiments_are_completed_and_in_one_order(read):
         ("hybrid_image/kernel_size", 4, "hybrid_image/kernel_size must be odd, not 4"),
         ("text_to_image/upsample", [0, 7], "text_to_image/upsample names 7, which is not one of its seeds"),
         ("text_to_image/enlarge", [0], "text_to_image/enlarge names 0, which does not go through stage II"),
-        ("inpainting/mask", None, "inpainting/mask must be text, not null"),
+        ("inpainting/mask", None, "inpainting/mask must be text, not null: put it in quotes"),
+        ("inpainting/prompt", False, "inpainting/prompt must be text, not false: put it in quotes"),
+        ("inpainting/task", "inpaint", "inpainting/task must be one of forward_process, "),
+        ("inpainting/seed", 3, 'inpainting has an unknown entry "seed" (did you mean seeds?); known: task, '),
+        (
+            "text_to_image/prompts",
+            ["a red one", "A red one "],
+            "text_to_image/prompts names one prompt twice, as 'a red one' and as 'A red one ': case and outer spaces do",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_one_sentence(read, way, value, said):
@@ -141,6 +149,57 @@ def test_a_style_stands_before_every_prompt(read):
         assert "style" not in experiment
         before = [prompt for prompt in prompts_of(EXPERIMENTS[name]) if prompt]
         assert prompts_of(experiment) == ["", *(f"an oil painting of {prompt}" for prompt in before)]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("flip", "flip_vertical"), ("rotate_cw", "rotate_90_cw"), ("pixel_permute", "pixel_permutation")],
+)
+def test_views_are_known_by_the_names_that_the_paper_gives_them(read, theirs, ours):
+    views = [{"view": "identity", "prompt": "a"}, {"view": theirs, "prompt": "b"}]
+    with pytest.raises(
+        ValueError, match=rf'views/1/view must be one of .*, not "{theirs}", which is called {ours} here$'
+    ):
+        read({"a": {"task": "visual_anagram", "views": views}})
+
+
+def test_names_are_explained_in_words_and_an_empty_file_is_empty(read, tmp_path):
+    with pytest.raises(
+        ValueError, match=r'^tiny.yaml: "six-nine" in the document is not allowed: it must be a lower-case'
+    ):
+        read({"six-nine": {"task": "upsample", "image": "picture.png"}})
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
+    with pytest.raises(ValueError, match="^empty.yaml is empty$"):
+        read_experiments("empty.yaml", SCHEMA, tmp_path)
+
+
+def test_another_spelling_of_a_prompt_or_a_path_draws_nothing_again(read):
+    one, other = (
+        read({"a": {"task": "inpainting", "image": i, "mask": "mask.png", "prompt": p, "negative_prompt": p}})["a"]
+        for i, p in (("picture.png", "a red three"), ("./picture.png", " A Red Three"))
+    )
+    assert one != other and what_is_sampled(one) == what_is_sampled(other)
+    views = [
+        {
+            "a": {
+                "task": "visual_anagram",
+                "views": [{"view": "identity", "prompt": p}, {"view": "negate", "prompt": "b"}],
+            }
+        }
+        for p in ("a", "A ")
+    ]
+    assert what_is_sampled(read(views[0])["a"]) == what_is_sampled(read(views[1])["a"])
+
+
+def test_words_that_a_small_text_encoder_does_not_know_are_told_once_for_each_experiment(read):
+    spiece = PROJECT / "resources/miniature/stage_1/tokenizer/spiece.model"
+    texts = {"known": ["a red three", ""], "unknown": ["a dog, red", "a sevem on a redd background"]}
+    experiments = read({name: {"task": "text_to_image", "prompts": prompts} for name, prompts in texts.items()})
+    (warning,) = check_words(experiments, str(spiece))
+    said, known = warning.split("; it knows only ")
+    assert said == "unknown: the text encoder does not know 'dog,', 'redd', 'sevem'"
+    assert set(known.split(", ")[:2]) == {"red", "seven"} and len(known.split(", ")) == 26
+    assert check_words(experiments, "nowhere/spiece.model") == []
 
 
 def test_bands_must_fall(read):
@@ -241,10 +300,10 @@ def test_the_time_of_an_epoch_follows_its_images_and_its_network():
 def test_more_steps_than_timesteps_are_refused(whole_config):
     mnist = whole_config["mnist"]
     mnist["schedule"]["num_train_timesteps"] = mnist["sampling"]["num_steps"]
-    check_config(whole_config)
+    complete_config(whole_config, CONFIG_SCHEMA, [])
     mnist["schedule"]["num_train_timesteps"] -= 1
     with pytest.raises(ValueError, match="^config.yaml: mnist/sampling/num_steps must be at most"):
-        check_config(whole_config)
+        complete_config(whole_config, CONFIG_SCHEMA, [])
 
 
 # --- the parts of a cascade ---

@@ -18,9 +18,14 @@ def normalise(prompt: str) -> str:
 def prompts_of(experiment: dict) -> list[str]:
     """The normalised prompts of an experiment, sorted, without duplicates, and with the negative prompt, by default empty, for
     classifier-free guidance. An empty list if the experiment has no prompt, because its task uses no network."""
-    prompts = [view["prompt"] for view in experiment.get("views", [])] + experiment.get("prompts", [])
-    prompts += [experiment["prompt"]] if "prompt" in experiment else []
+    prompts = spelled_prompts(experiment)
     return sorted({*map(normalise, [experiment.get("negative_prompt", ""), *prompts])}) if prompts else []
+
+
+def spelled_prompts(experiment: dict) -> list[str]:
+    """The prompts of an experiment as the user wrote them, without the negative prompt."""
+    prompts = [view["prompt"] for view in experiment.get("views", [])] + experiment.get("prompts", [])
+    return [*prompts, experiment["prompt"]] if "prompt" in experiment else prompts
 
 
 def embedding_key(prompt: str, encoder: dict) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from fun.data.prompts import normalise
+from fun.workflow.documents import Document
 from fun.workflow.refusals import canonical, checked
 
 STAGES = ("stage_1", "stage_2")
@@ -45,11 +47,8 @@ def read_experiments(path: str, schema: dict, base: Path, grid: int = GRID) -> d
     Raises:
         ValueError: the file cannot be read or used; one sentence names the file and the entry.
     """
-    try:
-        document = yaml.safe_load((base / path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    checked(document, schema, path)
+    file = Document(base / path, path)
+    document = checked(file.content, schema, path, file.typed)
     for name, experiment in document.items():
         _resolve_seeds(experiment)
         _put_style_first(experiment)
@@ -93,6 +92,8 @@ def check_experiment(experiment: dict, masks: list[str], base: Path, grid: int) 
         raise ValueError(f"upsample names {min(rest)}, which is not one of its seeds")
     if rest := {*experiment.get("enlarge", [])} - {*_upsampled(experiment)}:
         raise ValueError(f"enlarge names {min(rest)}, which does not go through stage II")
+    if experiment["task"] == "text_to_image":
+        _check_prompts(experiment["prompts"])
     if experiment["task"] == "hybrid_image":
         _check_bands(len(experiment["prompts"]), experiment["sigmas"], experiment["kernel_size"])
     pictures = pictures_of(experiment, masks)
@@ -125,6 +126,16 @@ def _check_pictures(pictures: dict[str, str], grid: int) -> None:
             raise ValueError(f"{entry} cannot be used: {error}") from error
 
 
+def _check_prompts(prompts: list[str]) -> None:
+    spelled = {}
+    for prompt in prompts:
+        first = spelled.setdefault(normalise(prompt), prompt)
+        if first is not prompt:
+            raise ValueError(
+                f"prompts names one prompt twice, as {first!r} and as {prompt!r}: case and outer spaces do not count"
+            )
+
+
 def _check_bands(prompts: int, sigmas: list[float], kernel_size: int | None) -> None:
     if len(sigmas) != prompts - 1:
         raise ValueError(f"sigmas must have a length of {prompts - 1}, one less than prompts, not {len(sigmas)}")
@@ -154,8 +165,19 @@ def section_of(experiment: dict, schema: dict) -> str:
 
 
 def what_is_sampled(experiment: dict) -> dict:
-    """The entries of an experiment that determine its samples: all but SHOWN_ONLY."""
-    return {key: value for key, value in experiment.items() if key not in SHOWN_ONLY}
+    """The entries of an experiment that determine its samples: all but SHOWN_ONLY, with prompts as the text encoder sees them,
+    and paths in one form."""
+
+    def in_one_form(entry, value):
+        if isinstance(value, list):
+            return [in_one_form(entry, item) for item in value]
+        if isinstance(value, dict):
+            return {key: in_one_form(key, item) for key, item in value.items()}
+        if entry in ("prompt", "prompts", "negative_prompt"):
+            return normalise(value)
+        return os.path.normpath(value) if entry in ("image", "mask") else value
+
+    return {key: in_one_form(key, value) for key, value in experiment.items() if key not in SHOWN_ONLY}
 
 
 def judge_of(experiment: dict, schema: dict, cascade: dict) -> str | None:

@@ -40,9 +40,8 @@ class Parts:
 
     def model(self, part: str) -> dict:
         """A part's entry, without its sampling and its resources on a cluster."""
-        return canonical(
-            {key: value for key, value in self.entry[part].items() if key not in ("sampling", "resources")}
-        )
+        model = {key: value for key, value in self.entry[part].items() if key not in ("sampling", "resources")}
+        return canonical(model if model["revision"] else model | {"model": os.path.normpath(model["model"])})
 
     def needs(self, part: str, resource: str) -> int:
         """What a job with a part requests on a cluster: gpu, mem_mb, or runtime (in minutes)."""

@@ -1,14 +1,33 @@
 """What a configuration asks for, besides its experiments."""
 
+import contextlib
 import math
+
+from fun.workflow.documents import Document
+from fun.workflow.refusals import checked
 
 # Images that a network trains on in a second, on one core: measured (docs/benchmarks.md), at these widths.
 TRAINING_RATES = {"small": (420, 32), "cs180": (27, 64)}
 MARGIN = 4  # a cluster's core may be slow, or shared
 
 
-def check_config(config: dict) -> None:
-    """Raise ValueError for what no schema can check: entries of a configuration that do not go together."""
+def complete_config(config: dict, schema: dict, files: list[Document]) -> None:
+    """Check the configuration that Snakemake read from its command line and from `files`, the most important first, and fill in
+    the schema's defaults.
+
+    Raises:
+        ValueError: what is wrong, in one sentence.
+    """
+
+    def typed(way):
+        return next((text for file in files if (text := file.typed(way)) is not None), None)
+
+    with contextlib.suppress(AttributeError, KeyError, TypeError):  # what is not as it should be is told below
+        for name in [name for name, model in config["mnist"]["models"].items() if model in (None, "null")]:
+            del config["mnist"]["models"][name]
+    if config.get("cascade") == "null":  # from --config cascade=null
+        config["cascade"] = None
+    checked(config, schema, "config.yaml", typed)
     steps, timesteps = config["mnist"]["sampling"]["num_steps"], config["mnist"]["schedule"]["num_train_timesteps"]
     if steps > timesteps:
         raise ValueError(

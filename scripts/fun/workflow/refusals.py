@@ -1,17 +1,22 @@
 """Checks a document against a JSON schema, says what is wrong in one sentence, and fills in defaults."""
 
+import contextlib
 import copy
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 
+import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
 
-# YAML and Python have NaN and infinity, JSON does not, and no bound of a schema would catch NaN. 3.0 is not accepted as a
-# whole number: JSON Schema would accept it, Python's range() does not.
+Typed = Callable[[Iterable[str | int]], str | None]  # see fun.workflow.documents
+
+# YAML and Python have NaN and infinity, JSON does not, and no bound of a schema would catch NaN. 3.0 is not a whole number:
+# JSON Schema would accept it, Python's range() does not; `checked` makes 3 of it.
 _types = Draft202012Validator.TYPE_CHECKER
 _finite = _types.redefine_many(
     {
@@ -43,14 +48,27 @@ def _properties(validator, properties, document, schema):
 FillingValidator = extend(StrictValidator, {"properties": _properties})
 
 
-def checked(document: dict, schema: dict, name: str) -> dict:
+def checked(document: dict, schema: dict, name: str, typed: Typed = lambda way: None) -> dict:
     """The document, completed in place with the schema's defaults. Its entries are in the order in which they were given;
-    see `canonical`.
+    see `canonical`. Where the schema asks for a number or a truth, one that was written in another way is understood: 1e-3,
+    6000.0, and everything inside of --config 'mnist={epochs: 3}', which Snakemake reads as text.
+
+    Args:
+        name: of the document, for messages.
+        typed: tells what was typed at an entry.
 
     Raises:
         ValueError: the document does not fit; see `check`.
     """
-    check(document, schema, name)
+    if not any(_not_json(document)):
+        for error in list(StrictValidator(schema).iter_errors(document)):
+            if error.validator == "type" and error.absolute_path:
+                *way, last = error.absolute_path
+                inside = document
+                for part in way:
+                    inside = inside[part]
+                inside[last] = _as_meant(error.instance, error.validator_value)
+    check(document, schema, name, typed)
     for _ in FillingValidator(schema).iter_errors(document):
         pass
     return document
@@ -66,13 +84,28 @@ def canonical(entries):
     return int(entries) if isinstance(entries, float) and entries.is_integer() else entries
 
 
-def check(document: object, schema: dict, name: str) -> None:
-    """Raise ValueError with one sentence, "<name>: <entry> must be ..., not ...", unless the document fits."""
+def _as_meant(value, kinds):
+    """The value as one of the kinds of a schema, if it can be read so; otherwise the value."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError, yaml.YAMLError):
+            value = float(value) if re.fullmatch(r"[+-]?[0-9.]+[eE][+-]?[0-9]+", value) else yaml.safe_load(value)
+    if isinstance(value, float) and value.is_integer() and "integer" in kinds:
+        return int(value)
+    return value
+
+
+def check(document: object, schema: dict, name: str, typed: Typed = lambda way: None) -> None:
+    """Raise ValueError with one sentence, "<name>: <entry> must be ..., not ...", unless the document fits.
+
+    typed: as for `checked`.
+    """
+    if document is None:
+        raise ValueError(f"{name} is empty")
     for entry, problem in _not_json(document):
         raise ValueError(f"{name}: {_way(entry)} {problem}")
     error = best_match(StrictValidator(schema).iter_errors(document))
     if error is not None:
-        raise ValueError(f"{name}: {sentence(error)}")
+        raise ValueError(f"{name}: {sentence(error, typed(error.absolute_path))}")
 
 
 def _not_json(document, entry=(), inside=()):
@@ -90,24 +123,28 @@ def _not_json(document, entry=(), inside=()):
             yield from _not_json(value, (*entry, str(i)), (*inside, id(document)))
     elif isinstance(document, int) and abs(document) > 10**300:
         yield entry, "is a larger number than can be used"
+    elif isinstance(document, str) and any("\ud800" <= character <= "\udfff" for character in document):
+        yield entry, f"has half of a character that takes two (a surrogate): {_short(document)}"
 
 
-def sentence(error: ValidationError) -> str:
-    """Which entry is wrong, how, and what is allowed."""
+def sentence(error: ValidationError, typed: str | None = None) -> str:
+    """Which entry is wrong, how, and what is allowed. typed: what was typed there, if it is known."""
     entry = _way(error.absolute_path)
     allowed, given = error.validator_value, _short(error.instance)
-    known = ", ".join(map(str, error.schema.get("properties", {})))
+    known = error.schema.get("properties", {})
     match error.validator:
         case "additionalProperties":
-            unknown = sorted(set(map(str, error.instance)) - set(error.schema.get("properties", {})))
-            return f"{entry} has an unknown entry {_short(unknown[0])}; known: {known}"
+            unknown = sorted(set(map(str, error.instance)) - set(known))[0]
+            return f"{entry} has an unknown entry {_short(unknown)}{nearest(unknown, known)}; known: {', '.join(known)}"
         case "required":
             missing = [key for key in allowed if key not in error.instance]
             return f"{entry} lacks the entry {', '.join(missing)}"
         case "type":
-            return f"{entry} must be {_either(allowed)}, not {given}"
+            return f"{entry} must be {_either(allowed)}, not {_unquoted(error.instance, allowed, typed) or given}"
         case "enum":
-            return f"{entry} must be one of {', '.join(map(str, allowed))}, not {given}"
+            here = error.schema.get("x-elsewhere", {}).get(str(error.instance))
+            meant = f", which is called {here} here" if here else nearest(str(error.instance), allowed)
+            return f"{entry} must be one of {', '.join(map(str, allowed))}, not {given}{meant}"
         case "const":
             return f"{entry} must be {allowed}, not {given}"
         case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
@@ -115,7 +152,7 @@ def sentence(error: ValidationError) -> str:
         case "multipleOf":
             return f"{entry} must be a multiple of {allowed}, not {given}"
         case "pattern":
-            return f"{given} in {entry} is not allowed: it must match {allowed}"
+            return f"{given} in {entry} is not allowed: it must be {error.schema['x-allowed']}"
         case "not":
             return f"{given} in {entry} is reserved"
         case "minItems" | "minProperties" | "minLength":
@@ -125,6 +162,20 @@ def sentence(error: ValidationError) -> str:
         case "uniqueItems":
             return f"{entry} must not repeat an item: {given}"
     return f"{entry}: {error.message}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A question for the known name that is most like a mistyped one, in brackets; "" if none is like it."""
+    found = get_close_matches(name, list(map(str, known)), 1)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+def _unquoted(value, kinds, typed):
+    """What to do about a text that YAML has made something else of; None if it has not."""
+    if "string" not in kinds or isinstance(value, str | list | dict):
+        return None
+    read = _short(value)
+    return f"{read if typed in (None, read) else f'{typed}, which YAML reads as {read}'}: put it in quotes"
 
 
 def _way(parts: Iterable) -> str:
