@@ -30,7 +30,7 @@ from fun.workflow.experiments import (
 from fun.workflow.documents import Document
 from fun.workflow.modules import code_of
 from fun.workflow.parts import HASHES, Parts, still_to_make
-from fun.workflow.plan import complete_config, epoch_minutes, report_figures, sampled_epochs
+from fun.workflow.plan import check_targets, complete_config, epoch_minutes, report_figures, sampled_epochs
 from fun.workflow.preflight import check_pictures, check_words, run_preflight
 from fun.workflow.refusals import canonical, nearest
 
@@ -329,6 +329,15 @@ if (
         f"Snakemake cannot start jobs with a Python whose path has a space, a quote or one of $&;|<>(){{}}[]*?!#~\\: "
         f"{sys.executable}; move the project, or its .venv, to a folder without one"
     )
+
+
+if (
+    workflow.is_main_process
+):  # sys.argv: the targets, which Snakemake has read but does not tell before it has read this
+    of_mnist = {"mnist": [*MODELS, "data", "classifier", "curves", "schedules"]}
+    of_cascade = {CASCADE: [*EXPERIMENTS, "prompt_embeds", "weights"]} if CASCADE is not None else {}
+    with refusals():
+        check_targets(sys.argv[1:], CASCADE, list(config["cascades"]), of_mnist | of_cascade)
 
 
 def planned_experiments(jobs):

@@ -20,7 +20,7 @@ from fun.workflow.experiments import (
     what_is_sampled,
 )
 from fun.workflow.parts import Parts
-from fun.workflow.plan import complete_config, epoch_minutes, report_figures, sampled_epochs
+from fun.workflow.plan import check_targets, complete_config, epoch_minutes, report_figures, sampled_epochs
 from fun.workflow.preflight import check_pictures, check_words
 from fun.workflow.refusals import canonical, checked
 from project import PROJECT, SUPPORT
@@ -245,6 +245,35 @@ def test_the_section_of_an_experiment_is_its_tasks_or_that_of_what_it_compares(r
     one_scale = {entry: value for entry, value in scales.items() if entry != "guidance_scales"}
     assert section_of(one_scale | {"stage_2": {"guidance_scale": 9}}, SCHEMA) == "sampling"
     assert section_of(experiments["inpainting"], SCHEMA) == "inpainting"
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (
+            "results/mini/six_nien/figure.json",
+            "there is no mini/six_nien (did you mean six_nine?); known: six_nine, three",
+        ),
+        ("results/mini/x/figure.json", "there is no mini/x; known: six_nine, three"),
+        ("results/mnist/clas/epoch_1/samples.png", "there is no mnist/clas (did you mean class?); known: class"),
+        ("results/mnits/class/epoch_1/samples.png", "there is no results/mnits (did you mean mnist?)"),
+        ("results/deep/six_nine/figure.json", "the configured cascade is mini; add --config cascade=deep"),
+    ],
+)
+def test_a_mistyped_target_is_answered_with_the_nearest_name(target, said):
+    names = {"mnist": ["class"], "mini": ["six_nine", "three"]}
+    right = [
+        "results/mini/three/figure.json",
+        "results/report.html",
+        "results/logs/a/b",
+        "all",
+        "--report",
+        "results/x.html",
+    ]
+    check_targets(right, "mini", ["mini", "deep"], names)
+    with pytest.raises(ValueError) as refusal:
+        check_targets([*right, target], "mini", ["mini", "deep"], names)
+    assert str(refusal.value) == f"{target}: {said}"
 
 
 def test_the_epochs_that_are_drawn_from():

@@ -4,7 +4,7 @@ import contextlib
 import math
 
 from fun.workflow.documents import Document
-from fun.workflow.refusals import checked
+from fun.workflow.refusals import checked, nearest
 
 # Images that a network trains on in a second, on one core: measured (docs/benchmarks.md), at these widths.
 TRAINING_RATES = {"small": (420, 32), "cs180": (27, 64)}
@@ -34,6 +34,27 @@ def complete_config(config: dict, schema: dict, files: list[Document]) -> None:
             f"config.yaml: mnist/sampling/num_steps must be at most mnist/schedule/num_train_timesteps ({timesteps}), "
             f"not {steps}"
         )
+
+
+def check_targets(arguments: list[str], cascade: str | None, cascades: list[str], names: dict[str, list[str]]) -> None:
+    """Raise ValueError for a file asked for below results/ that no rule can make, because a name in its path is mistyped.
+
+    Args:
+        arguments: of the command line, of which only files inside of a known folder's folder are looked at.
+        cascade, cascades: the configured cascade, and those that could be.
+        names: {folder of results: what has a folder there}, such as {"mnist": the networks, ...}.
+    """
+    for argument in arguments:
+        top, folder, name, *file = (argument.split("/") + [""] * 3)[:4]
+        if top != "results" or not file or file == [""]:
+            continue
+        if folder in names and name not in names[folder]:
+            known = ", ".join(names[folder])
+            raise ValueError(f"{argument}: there is no {folder}/{name}{nearest(name, names[folder])}; known: {known}")
+        if folder in cascades and folder != cascade:
+            raise ValueError(f"{argument}: the configured cascade is {cascade}; add --config cascade={folder}")
+        if folder not in names and (meant := nearest(folder, [*names, *cascades])):
+            raise ValueError(f"{argument}: there is no results/{folder}{meant}")
 
 
 def epoch_minutes(mnist: dict, model: str) -> int:
