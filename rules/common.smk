@@ -17,6 +17,7 @@ sys.path.insert(0, str(BASE / "scripts"))
 if not os.environ.get("PYTHONPATH", "").startswith(str(BASE / "scripts")):
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(BASE / "scripts"), os.environ.get("PYTHONPATH")]))
 from fun.data.prompts import file_hashes, prompts_of
+from fun.data.timesteps import steps_made
 from fun.workflow.experiments import (
     STAGES,
     judge_of,
@@ -30,7 +31,7 @@ from fun.workflow.experiments import (
 from fun.workflow.documents import Document
 from fun.workflow.modules import code_of
 from fun.workflow.parts import HASHES, Parts, still_to_make
-from fun.workflow.plan import check_targets, complete_config, epoch_minutes, report_figures, sampled_epochs
+from fun.workflow.plan import check_targets, check_walks, complete_config, epoch_minutes, report_figures, sampled_epochs
 from fun.workflow.preflight import check_pictures, check_words, run_preflight
 from fun.workflow.refusals import canonical, nearest
 
@@ -95,6 +96,7 @@ if CASCADE is not None:
         EXPERIMENTS = read_experiments(
             config.get("experiments", f"experiments/{CASCADE}.yaml"), EXPERIMENTS_SCHEMA, BASE, PARTS.grid()
         )
+        check_walks(config["sampling"], PARTS.entry, EXPERIMENTS)
     if None not in (PARTS.entry["judge"], PARTS.entry["clip_judge"]):
         raise SystemExit(f"config.yaml: cascades/{CASCADE} has both judge and clip_judge: leave one of them out")
     with refusals():
@@ -290,7 +292,7 @@ def stages_counted(wildcards):
         stage: {
             "name": f"{CASCADE}, {stage.replace('_', ' ')}",
             "folder": PARTS.folder(stage),
-            "steps": cascade_sampling(stage)["steps"],
+            "steps": steps_made(cascade_sampling(stage)),
             "model": PARTS.entry[stage]["model"] if PARTS.entry[stage]["revision"] else "",
         }
         for stage in (STAGES if CASCADE is not None else ())

@@ -23,8 +23,8 @@ cascades:
     stage_1: {model: tiny/stage_1}
     stage_2: {model: tiny/stage_2}
 sampling:
-  stage_1: {steps: 3}
-  stage_2: {steps: 2}
+  stage_1: {steps: 3, spacing: trailing}
+  stage_2: {steps: 2, spacing: trailing}
 mnist:
   models:
     class_conditioned: {network: small, width: 16, class_conditioned: true}

@@ -9,10 +9,11 @@ import yaml
 from PIL import Image
 
 from fun.data.images import MASKS, load_image, load_mask, make_mask
+from fun.data.timesteps import spaced_timesteps
 from fun.diffusion.cascade import load_stage
 from fun.diffusion.experiments import TASKS, Sampler, make_samples, run
 from fun.diffusion.filters import gaussian_blur
-from fun.diffusion.sampling import STEPS, spaced_timesteps
+from fun.diffusion.sampling import STEPS
 from fun.diffusion.similarity import best_blur, psnr
 from fun.diffusion.views import VIEWS
 from fun.miniature.readings import READINGS

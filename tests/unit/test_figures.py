@@ -150,3 +150,20 @@ def test_denoising_tells_what_was_measured(drawn):
     assert len(metrics) == 2 * 2 * 5
     states = [panel["state"] for panel in blocks[-1]["panels"]]
     assert states[0] == states[1] == "t = 0" and states[-1] == "finished"
+
+
+def test_the_steps_that_a_figure_tells_are_those_that_were_made(drawn):
+    """With two steps, leading: t = 500 and 0. A picture that starts below 500 makes two, one that starts at 0 makes one."""
+    experiment, made = drawn["image_to_image"]
+    low = next(t for t in experiment["starts"] if t < 500)
+    panels = [panel for block in FIGURES["image_to_image"](experiment, made)[0] for panel in block["panels"]]
+    told = {
+        (p["provenance"]["stage"], p["provenance"]["start"]): p["provenance"]["steps"]
+        for p in panels
+        if "start" in p["provenance"]
+    }
+    assert told["Stage I", low] == 2 and told["Stage I", max(experiment["starts"])] == 3
+    assert told["Stage II", low] == told["Stage II", max(experiment["starts"])] == 2  # from pure noise
+    experiment, made = drawn["denoising"]
+    panels = [panel for block in FIGURES["denoising"](experiment, made)[0] for panel in block["panels"]]
+    assert {p["provenance"]["steps"] for p in panels if p["provenance"].get("way") == "one step"} == {1}

@@ -20,7 +20,7 @@ from fun.workflow.experiments import (
     what_is_sampled,
 )
 from fun.workflow.parts import Parts
-from fun.workflow.plan import check_targets, complete_config, epoch_minutes, report_figures, sampled_epochs
+from fun.workflow.plan import check_targets, check_walks, complete_config, epoch_minutes, report_figures, sampled_epochs
 from fun.workflow.preflight import check_pictures, check_words
 from fun.workflow.refusals import canonical, checked
 from project import PROJECT, SUPPORT
@@ -274,6 +274,21 @@ def test_a_mistyped_target_is_answered_with_the_nearest_name(target, said):
     with pytest.raises(ValueError) as refusal:
         check_targets([*right, target], "mini", ["mini", "deep"], names)
     assert str(refusal.value) == f"{target}: {said}"
+
+
+def test_a_walk_that_cannot_be_meant_is_refused_whoever_asked_for_it(whole_config, read):
+    sampling, cascade = whole_config["sampling"], whole_config["cascades"]["miniature"]
+    experiments = read(EXPERIMENTS)
+    check_walks(sampling, cascade, experiments)
+    for entries in (sampling["stage_2"], cascade["stage_2"]["sampling"], experiments["inpainting"]["stage_2"]):
+        before = dict(entries)
+        entries |= {"steps": 2, "spacing": "leading"}
+        with pytest.raises(ValueError, match="^[a-z_]+/stage_2: spacing leading with 2 steps begins at t = 500"):
+            check_walks(sampling, cascade, experiments)
+        entries.clear()
+        entries |= before
+    experiments["forward_process"]["stage_1"] = {"steps": 1}  # which asks no network
+    check_walks(sampling, cascade, experiments)
 
 
 def test_the_epochs_that_are_drawn_from():

@@ -7,14 +7,13 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
+from fun.data.timesteps import check_walk, spaced_timesteps, steps_made, timestep_pairs
 from fun.diffusion.sampling import (
     ddim_step,
     ddpm_step,
     denoise,
     dynamic_threshold,
     randn,
-    spaced_timesteps,
-    timestep_pairs,
 )
 from fun.diffusion.schedule import SCHEDULES, NoiseSchedule
 
@@ -101,6 +100,34 @@ def test_the_assignments_stride():
 def test_impossible_numbers_of_steps_are_refused(num_steps):
     with pytest.raises(ValueError, match="between 1 and 1000"):
         spaced_timesteps("leading", 1000, num_steps)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "num_steps", "said"),
+    [
+        ("leading", 1, "begins at t = 0 of 999, not at noise: use trailing"),
+        ("leading", 2, "begins at t = 500"),
+        ("leading", 501, "begins at t = 500"),
+        ("stride", 2, "begins at t = 500"),
+        ("linspace", 1, "begins at t = 0"),
+        ("stride", 501, "makes 1000: use trailing, or say so many"),
+    ],
+)
+def test_walks_that_cannot_be_meant_are_refused(spacing, num_steps, said):
+    with pytest.raises(ValueError, match=f"^spacing {spacing} with {num_steps} steps {said}"):
+        check_walk(spacing, T, num_steps)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 10, 25, 30, 33, 50, 100, 250, 501, 999, 1000])
+def test_every_number_of_steps_has_a_walk(num_steps):
+    check_walk("trailing", T, num_steps)
+    assert steps_made({"spacing": "trailing", "steps": num_steps}) == num_steps
+
+
+def test_the_steps_that_are_told_are_those_that_are_made():
+    assert steps_made({"spacing": "stride", "steps": 33}) == 34  # 990, 960, ..., 0
+    assert steps_made({"spacing": "stride", "steps": 33}, start=690) == 24
+    assert steps_made({"spacing": "leading", "steps": 30}) == 30
 
 
 def test_unknown_names_are_refused_with_the_known_ones():

@@ -33,7 +33,7 @@ CONFIG = {
             "judge": "judge.safetensors",
         }
     },
-    "sampling": {"stage_1": {"steps": 4}, "stage_2": {"steps": 3}},
+    "sampling": {"stage_1": {"steps": 4, "spacing": "trailing"}, "stage_2": {"steps": 3, "spacing": "trailing"}},
     "mnist": {
         "models": {"class_conditioned": {"network": "small", "width": 16, "class_conditioned": True}},
         "epochs": 1,

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from fun.data.timesteps import spaced_timesteps, timestep_pairs
 from fun.diffusion.guidance import Branch, predict_noise
-from fun.diffusion.sampling import STEPS, State, denoise, dynamic_threshold, randn, spaced_timesteps, timestep_pairs
+from fun.diffusion.sampling import STEPS, State, denoise, dynamic_threshold, randn
 from fun.networks.mnist_unets import NO_CLASS
 
 
@@ -28,7 +29,7 @@ def generate(
         network: one of fun.networks.mnist_unets.
         labels: (N,) int64; NO_CLASS stands for any digit.
         seeds: N seeds, one per sample.
-        sampler, spacing, num_steps: see fun.diffusion.sampling.
+        sampler, spacing, num_steps: see fun.diffusion.sampling, fun.data.timesteps.
         guidance_below: guide only at t <= guidance_below * T (Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724):
             in the noisiest steps guidance costs variety (docs/measurements.md).
         x_t, start: images (N, 1, 28, 28) noised to the timestep `start`, to begin with; by default pure noise.

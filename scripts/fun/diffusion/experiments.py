@@ -16,10 +16,11 @@ from torch import Tensor
 
 from fun.data.images import MASKS, check_shape, load_image, load_mask, make_mask
 from fun.data.prompts import normalise
+from fun.data.timesteps import spaced_timesteps, timestep_pairs
 from fun.diffusion.cascade import Stage
 from fun.diffusion.filters import frequency_bands
 from fun.diffusion.guidance import Branch, predict_noise
-from fun.diffusion.sampling import STEPS, State, denoise, randn, spaced_timesteps, timestep_pairs
+from fun.diffusion.sampling import STEPS, State, denoise, randn
 from fun.diffusion.similarity import best_blur, psnr, ssim
 from fun.diffusion.views import make_view
 
@@ -33,7 +34,7 @@ class Sampler:
     grid: int  # side length in pixels of stage I's pictures, also if `stage` is stage II
     sampler: str  # see sampling.STEPS
     steps: int
-    spacing: str  # see sampling.spaced_timesteps
+    spacing: str  # see timesteps.spaced_timesteps
     variance: str  # for the sampler "ddpm": "learned", "small" or "large"
     thresholding: bool
     guidance_scale: float

@@ -37,7 +37,7 @@ def denoise(
     Args:
         predict_noise: (x_t, t) -> noise (N, C, H, W) and the raw variance channels v in [-1, 1], or None.
         x_t: (N, C, H, W) float32, at the first pair's t: pure noise, or a noised image (SDEdit).
-        pairs: (t, t_prev) of each step, as made by `timestep_pairs`.
+        pairs: (t, t_prev) of each step, as made by `fun.data.timesteps.timestep_pairs`.
         step: `ddpm_step` or `ddim_step`.
         generators: on the CPU, one for each of the N samples, so that a sample does not depend on the others.
         threshold: applied to each estimate of x_0.
@@ -117,34 +117,6 @@ def ddim_step(
 
 
 STEPS = {"ddpm": ddpm_step, "ddim": ddim_step}
-
-
-def spaced_timesteps(spacing: str, num_train_timesteps: int, num_steps: int) -> list[int]:
-    """Descending timesteps in [0, T - 1].
-
-    "stride" takes every (T // num_steps)-th timestep, from the largest multiple below T down to 0: with 33 steps and
-    T = 1000 the 990, 960, ..., 0 of the CS180 assignment (34 values). The others are diffusers': "leading" (957, ...,
-    33, 0 for 30 steps), "trailing" (999, 966, ...), "linspace" (999, ..., 0).
-    """
-    T, n = num_train_timesteps, num_steps
-    if not 1 <= n <= T:
-        raise ValueError(f"num_steps must be between 1 and {T}, not {n}")
-    if spacing == "stride":
-        return list(range(0, T, T // n))[::-1]
-    if spacing == "leading":
-        return [i * (T // n) for i in range(n)][::-1]
-    if spacing == "trailing":
-        return [round(T - i * T / n) - 1 for i in range(n)]
-    if spacing == "linspace":
-        return [0] if n == 1 else [round(i * (T - 1) / (n - 1)) for i in range(n)][::-1]
-    raise ValueError(f"unknown spacing {spacing!r}; known: stride, leading, trailing, linspace")
-
-
-def timestep_pairs(timesteps: Sequence[int], start: int | None = None) -> list[tuple[int, int]]:
-    """(t, t_prev) of each step; the last step ends at -1, the clean image. With `start` the first step begins there."""
-    if start is not None:
-        timesteps = [start, *(t for t in timesteps if t < start)]
-    return list(zip(timesteps, [*timesteps[1:], -1], strict=True))
 
 
 def dynamic_threshold(x_0: Tensor, ratio: float = 0.95, sample_max_value: float = 1.0) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fun.data.images import to_picture
+from fun.data.timesteps import steps_made
 from fun.diffusion.views import make_view
 
 STAGES = {"stage_3": "Stage III", "stage_2": "Stage II", "stage_1": "Stage I"}  # the largest pictures first
@@ -57,6 +58,9 @@ class Drawn:
                 "guidance_scale": self.sampling["guidance_scale"],
                 "stage_1_guidance_scale": sample["guidance_scale"],
             }
+        if "spacing" in self.sampling:  # stage III's are another library's
+            start = sample.get("start", sample.get("timestep")) if self.name == "Stage I" else None
+            made["steps"] = steps_made(self.sampling, start)
         panel = {"label": self.label(i), "alt": f"{what}: {self.label(i)}, {self.title}", "provenance": made}
         if "picture" not in entries:
             panel["picture"] = to_picture(self.arrays["x_0"][i])
@@ -182,6 +186,7 @@ def _denoised(drawn, i, way):
     if way not in ("one_step", "x_0"):
         return drawn.plain_panel(picture, label, alt) | {"provenance": made}
     made |= drawn.model | sample | drawn.sampling
+    made["steps"] = 1 if way == "one_step" else steps_made(drawn.sampling, sample["timestep"])
     return drawn.panel(i, way, picture=picture, label=label, alt=alt, provenance=made, success=None)
 
 

@@ -3,11 +3,14 @@
 import contextlib
 import math
 
+from fun.data.prompts import prompts_of
+from fun.data.timesteps import check_walk
 from fun.workflow.documents import Document
 from fun.workflow.refusals import checked, nearest
 
 # Images that a network trains on in a second, on one core: measured (docs/benchmarks.md), at these widths.
 TRAINING_RATES = {"small": (420, 32), "cs180": (27, 64)}
+IF_TIMESTEPS = 1000  # of DeepFloyd IF, and of all that has its format
 MARGIN = 4  # a cluster's core may be slow, or shared
 
 
@@ -34,6 +37,26 @@ def complete_config(config: dict, schema: dict, files: list[Document]) -> None:
             f"config.yaml: mnist/sampling/num_steps must be at most mnist/schedule/num_train_timesteps ({timesteps}), "
             f"not {steps}"
         )
+    try:
+        check_walk(config["mnist"]["sampling"]["spacing"], timesteps, steps)
+    except ValueError as error:
+        raise ValueError(f"config.yaml: mnist/sampling: {error}") from error
+
+
+def check_walks(sampling: dict, cascade: dict, experiments: dict[str, dict]) -> None:
+    """Raise ValueError for an experiment whose sampling cannot be meant.
+
+    Args:
+        sampling: the section of the configuration.
+        cascade: the configured cascade's entry, which changes the sampling of its stages, as an experiment then does.
+    """
+    for name, experiment in experiments.items():
+        for stage in {"stage_1", "stage_2"} & experiment.keys() if prompts_of(experiment) else ():
+            how = sampling[stage] | cascade[stage]["sampling"] | experiment[stage]
+            try:
+                check_walk(how["spacing"], IF_TIMESTEPS, how["steps"])
+            except ValueError as error:
+                raise ValueError(f"{name}/{stage}: {error}") from error
 
 
 def check_targets(arguments: list[str], cascade: str | None, cascades: list[str], names: dict[str, list[str]]) -> None:
