@@ -86,7 +86,11 @@ def rotate_180(pixels, grid, seed):
 
 
 def skew(pixels, grid, seed):
-    """Each column rolls down by SKEW pixels per pixel to the right of the centre; those to the left of it roll up."""
+    """Each column of stage I rolls down by SKEW pixels per pixel to the right of the centre; those to the left of it roll up.
+
+    In stage II such a column rolls as a whole, so that both stages see the same picture: shearing at stage II's own
+    resolution, as the code of Visual Anagrams does, has finer edges and loses readings (docs/measurements.md).
+    """
     row, column = np.indices((grid, grid))
     return _expand((row - (SKEW * (column - grid // 2)).astype(int)) % grid * grid + column, pixels)
 
