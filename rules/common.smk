@@ -374,7 +374,8 @@ def preflight():
         for warning in warnings_of(planned_experiments(jobs)):
             logger.warning(warning)
     on_hub = PARTS.on_hub()
-    if not (on_hub and (parts or "fetch_cascade" in rules_run) or "read_embeds" in rules_run):
+    embeds = embeds_plan() if PARTS.embeds_path else None
+    if not (on_hub and (parts or "fetch_cascade" in rules_run) or embeds):
         return
     fetching = PARTS.to_fetch() if "fetch_cascade" in rules_run else {}
     plan = {
@@ -383,7 +384,7 @@ def preflight():
         "load": {part: (PARTS.model(part), None if part in on_hub else PARTS.folder(part)) for part in parts},
         "device": PARTS.entry["device"],
         "here": workflow.local_exec,  # otherwise each job checks its own machine's memory
-        "embeds": embeds_plan() if "read_embeds" in rules_run else None,
+        "embeds": embeds,
     }
     with refusals():
         for warning in run_preflight(plan):
@@ -391,6 +392,8 @@ def preflight():
 
 
 def embeds_plan():
-    """What the user's embeddings must contain."""
+    """What the user's embeddings must contain for the stages of this run; None if they are not needed."""
+    stages = [job for job in workflow.dag.needrun_jobs() if job.rule.name in STAGES]
+    prompts = sorted(set(sum((prompts_of(experiment(job.wildcards)) for job in stages), [])))
     tokens = PARTS.entry["text_encoder"]["max_length"]
-    return {"path": PARTS.embeds_path, "prompts": list(PROMPTS.values()), "tokens": tokens}
+    return {"path": PARTS.embeds_path, "prompts": prompts, "tokens": tokens} if prompts else None

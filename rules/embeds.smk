@@ -5,7 +5,8 @@ Needs the file or folder that prompt_embeds names; makes results/<cascade>/promp
 
 
 rule read_embeds:
-    """Every prompt's embedding as the stages read it, under a name that depends on what is in the source."""
+    """Every prompt's embedding as the stages read it, or a note that the source has none, under a name that depends on what
+    is in the source."""
     input:
         source=PARTS.embeds_source(),
         fetched=ancient(PARTS.fetched("stage_1", "stage_2")),

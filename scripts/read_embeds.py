@@ -1,4 +1,7 @@
-"""Read the prompts' embeddings from the user's file or folder, and check them."""
+"""Read the prompts' embeddings from the user's file or folder, and check them.
+
+A prompt without one gets a note that says so: it may be that of an experiment that nobody asks for.
+"""
 
 from fun.workflow.log import log_to
 
@@ -6,14 +9,17 @@ log_to(snakemake.log[0])
 
 import json
 
-from fun.data.embeds import check_embeds, embedding_width, read_embeds
+from fun.data.embeds import check_embeds, embedding_width, problem_with, read_embeds
 from fun.data.tensors import save_tensors
 from fun.weights.folders import find_model
 
 params = snakemake.params
 embeds = read_embeds(params.path)
+problems = {prompt: problem_with(prompt, params.path, embeds) for prompt in params.prompts}
+usable = [prompt for prompt in params.prompts if not problems[prompt]]
 for part, folder in params.stages.items():
     unet = json.loads((find_model(folder, part, snakemake.input.fetched) / "unet/config.json").read_text())
-    check_embeds(params.path, embeds, params.prompts, params.tokens, embedding_width(unet))
+    check_embeds(params.path, embeds, usable, params.tokens, embedding_width(unet))
 for prompt, path in zip(params.prompts, snakemake.output, strict=True):
-    save_tensors(path, {"prompt_embeds": embeds[prompt]}, {"prompt": prompt, "text_encoder": params.made_with})
+    tensors = {"prompt_embeds": embeds[prompt]} if prompt in usable else {}
+    save_tensors(path, tensors, {"prompt": prompt, "text_encoder": params.made_with} | problems[prompt])

@@ -6,7 +6,8 @@ progress = log_to(snakemake.log[0])
 
 import torch
 
-from fun.data.tensors import load_tensors, save_tensors
+from fun.data.embeds import load_embeds
+from fun.data.tensors import save_tensors
 from fun.diffusion.cascade import load_stage
 from fun.diffusion.experiments import Sampler, make_samples, run
 from fun.weights.folders import find_model, revision_of
@@ -15,7 +16,7 @@ from fun.weights.memory import check_fits, pick_device
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params
 model, experiment = dict(params.model), params.experiment | dict(snakemake.input.items())
-embeds = {made["prompt"]: tensors["prompt_embeds"] for tensors, made in map(load_tensors, snakemake.input.embeds)}
+embeds = load_embeds(snakemake.input.embeds)
 
 folder, device = find_model(params.folder, "stage_1", snakemake.input.fetched), pick_device(params.device)
 check_fits("stage_1", folder, model, device)

@@ -389,3 +389,9 @@ def test_an_embeddings_name_depends_on_the_prompt_and_its_encoder(configured, tm
         Parts("m", entry, "nowhere/{}".format, None).embedding("a dog")
     with pytest.raises(ValueError, match="config.yaml: prompt_embeds cannot be read: "):
         Parts("m", entry, str, "nowhere.pth").embedding("a dog")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/embeds.pth").touch()
+    with pytest.raises(
+        ValueError, match="prompt_embeds must be a .pth file, or a folder .*: folder has no .*safetensors"
+    ):
+        Parts("m", entry, str, "folder").embedding("a dog")

@@ -109,8 +109,12 @@ class Parts:
         return self._encoder
 
     def _given_embeds(self):
+        files = self.embeds_source()
+        if not files:
+            allowed = "a .pth file, or a folder such as this project's results/<cascade>/prompt_embeds"
+            raise ValueError(f"config.yaml: prompt_embeds must be {allowed}: {self.embeds_path} has no *.safetensors")
         try:
-            return {"identity": embeds_identity(self.embeds_source(), HASHES)}
+            return {"identity": embeds_identity(files, HASHES)}
         except OSError as error:
             raise ValueError(f"config.yaml: prompt_embeds cannot be read: {error}") from error
 
