@@ -25,7 +25,7 @@ EXPERIMENTS = yaml.safe_load((PROJECT / "experiments/deepfloyd.yaml").read_text(
 FEW_STEPS = {"sampling": {"steps": 2}}
 OVERLAY = {"cascades": {"deepfloyd": dict.fromkeys(("stage_1", "stage_2", "stage_3"), FEW_STEPS)}}
 RUN = (
-    *("forward_process", "denoising", "unguided", "sdedit_village", "inpainting_coffee"),
+    *("forward_process", "denoising", "unguided", "sdedit_coffee", "inpainting_coffee"),
     *("anagram_campfire", "hybrid_skull", "upsample"),
 )
 ENLARGED = {name for name in RUN if "enlarge" in EXPERIMENTS[name]}
@@ -70,18 +70,40 @@ def test_embeddings_of_the_course_have_every_prompt():
     assert set(sum(map(prompts_of, EXPERIMENTS.values()), [])) <= known
 
 
+def of_task(task):
+    return [experiment for experiment in EXPERIMENTS.values() if experiment["task"] == task]
+
+
+def test_what_the_course_asks_for_is_shown():
+    assert [690] in [experiment.get("timesteps") for experiment in of_task("denoising")]
+    compared = {
+        experiment["stage_1"]["steps"]: experiment["prompts"]
+        for experiment in of_task("text_to_image")
+        if "steps" in experiment.get("stage_2", {})
+    }
+    assert set(compared) == {5, 20} and compared[5] == compared[20] and len(compared[5]) == 3
+    prompts = [experiment["prompt"] for experiment in of_task("image_to_image")]
+    edited = [prompt for prompt in prompts if prompt != "a high quality photo"]
+    assert len(edited) >= 3 and len(prompts) - len(edited) >= 4
+    assert len(of_task("inpainting")) >= 3 and len(of_task("hybrid_image")) >= 3
+    second = [(e["views"][0]["prompt"], *e["views"][1].values()) for e in of_task("visual_anagram")]
+    assert [view for _, view, _ in second].count("flip_vertical") >= 3
+    assert ("a lithograph of a skull", "rotate_180", "a lithograph of waterfalls") in second
+
+
 def test_every_task_of_the_shipped_experiments_is_run(finished):
     assert {EXPERIMENTS[name]["task"] for name in RUN} == {entries["task"] for entries in EXPERIMENTS.values()}
 
 
 def test_all_experiments_are_planned(finished):
     rest = {name: experiment for name, experiment in EXPERIMENTS.items() if name not in RUN}
-    drawn = [name for name, experiment in rest.items() if experiment["task"] != "forward_process"]
+    drawn = {name: experiment for name, experiment in rest.items() if experiment["task"] != "forward_process"}
+    one_stage = [e for e in drawn.values() if e["task"] == "denoising" or e.get("upsample") == []]
     enlarged = [name for name, experiment in rest.items() if "enlarge" in experiment]
     figures = [f"results/deepfloyd/{name}/figure.json" for name in EXPERIMENTS]
     assert finished.planned("--cores", 1, *figures, *finished.configuration) == {
         "stage_1": len(rest),
-        "stage_2": len(drawn),
+        "stage_2": len(drawn) - len(one_stage),
         "stage_3": len(enlarged),
         "safety_check": len(drawn),
         "clip_judge": len(drawn),
