@@ -208,3 +208,22 @@ rule figure:
         shown_with=shown_with,
     script:
         "../scripts/figure.py"
+
+
+rule printout:
+    """An anagram to print, with cut lines where a view cuts it: results/<cascade>/<experiment>/print.pdf."""
+    input:
+        unpack(stage_pictures),
+        unpack(safety_marks),
+        code=modules("printout"),
+    output:
+        "results/{cascade}/{experiment}/print.pdf",
+    log:
+        "results/logs/printout/{cascade}_{experiment}.log",
+    conda:
+        "../envs/environment.yaml"
+    params:
+        experiment=experiment,
+        stages=stages_run,
+    script:
+        "../scripts/printout.py"

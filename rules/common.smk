@@ -32,7 +32,7 @@ from fun.workflow.documents import Document
 from fun.workflow.modules import code_of
 from fun.workflow.parts import HASHES, Parts, still_to_make
 from fun.workflow.plan import check_targets, check_walks, complete_config, epoch_minutes, report_figures, sampled_epochs
-from fun.workflow.preflight import check_pictures, check_words, run_preflight
+from fun.workflow.preflight import check_lengths, check_pictures, check_words, run_preflight
 from fun.workflow.refusals import canonical, nearest
 
 # By default glibc returns freed memory at once and takes it again in the next training step: a tenth of the time.
@@ -93,6 +93,7 @@ if CASCADE is not None:
         )
     PARTS = Parts(CASCADE, config["cascades"][CASCADE], in_project, config["prompt_embeds"])
     with refusals():
+        PARTS.check_folders()
         EXPERIMENTS = read_experiments(
             config.get("experiments", f"experiments/{CASCADE}.yaml"), EXPERIMENTS_SCHEMA, BASE, PARTS.grid()
         )
@@ -350,8 +351,12 @@ def planned_experiments(jobs):
 def warnings_of(experiments):
     """Warnings of the users' pictures, which are read as a whole (masks were when the experiments were), and of prompts."""
     pictures = sorted({in_project(experiment["image"]) for experiment in experiments.values() if "image" in experiment})
-    tokenizer = f"{PARTS.folder('text_encoder')}/tokenizer/spiece.model"
-    return check_pictures(pictures, PARTS.grid()) + ([] if PARTS.embeds_path else check_words(experiments, tokenizer))
+    found, encoder = check_pictures(pictures, PARTS.grid()), PARTS.entry["text_encoder"]
+    if not PARTS.embeds_path:
+        tokenizer = f"{PARTS.folder('text_encoder')}/tokenizer/spiece.model"
+        found += check_words(experiments, tokenizer)
+        found += [] if encoder["truncate"] else check_lengths(experiments, tokenizer, encoder["max_length"])
+    return found
 
 
 def preflight():
@@ -368,10 +373,11 @@ def preflight():
         return
     jobs = list(workflow.dag.needrun_jobs())
     rules_run = {job.rule.name for job in jobs}
-    loaded = {"encode_prompts": "text_encoder"} | {stage: stage for stage in STAGES}
+    loaded = {"encode_prompts": "text_encoder"} | {part: part for part in (*STAGES, "stage_3", "clip_judge")}
     parts = [part for rule, part in loaded.items() if rule in rules_run]
     with refusals():
-        for warning in warnings_of(planned_experiments(jobs)):
+        experiments = planned_experiments(jobs)
+        for warning in warnings_of(experiments):
             logger.warning(warning)
     on_hub = PARTS.on_hub()
     embeds = embeds_plan() if PARTS.embeds_path else None
@@ -385,6 +391,7 @@ def preflight():
         "device": PARTS.entry["device"],
         "here": workflow.local_exec,  # otherwise each job checks its own machine's memory
         "embeds": embeds,
+        "prompts": {name: prompts_of(entries) for name, entries in experiments.items()},
     }
     with refusals():
         for warning in run_preflight(plan):

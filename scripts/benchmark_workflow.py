@@ -21,7 +21,7 @@ import yaml
 from fun.data.files import write_json, write_whole
 
 params, project = dict(snakemake.params.items()), Path(snakemake.params.project).resolve()
-experiments = yaml.safe_load(Path(snakemake.params.experiments).read_text())
+experiments = yaml.safe_load(Path(snakemake.params.experiments).read_text(encoding="utf-8"))
 plans = []
 
 
@@ -48,7 +48,7 @@ def planned(output):
 
 def seconds_to_import(script):
     """Seconds that a new Python process takes for a script's imports."""
-    tree = ast.parse((project / "scripts" / f"{script}.py").read_text())
+    tree = ast.parse((project / "scripts" / f"{script}.py").read_text(encoding="utf-8"))
     imports = "\n".join(ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom))
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", f"import snakemake\n{imports}"], cwd=project / "scripts", check=True)
@@ -72,7 +72,9 @@ with TemporaryDirectory() as folder:
 def first_of(rule, folder):
     """Seconds that each job of a rule took to get to its first step, from its log; without one, those of its imports."""
     logs = [*(folder / "results/logs").glob(f"{rule}/*.log"), *(folder / "results/logs").glob(f"{rule}.log")]
-    said = [float(n) for log in logs for n in re.findall(r"the first after ([\d.]+) s", log.read_text())[:1]]
+    said = [
+        float(n) for log in logs for n in re.findall(r"the first after ([\d.]+) s", log.read_text(encoding="utf-8"))[:1]
+    ]
     return said or [seconds_to_import(rule) for _ in range(params["plan_repeats"])]
 
 

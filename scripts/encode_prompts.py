@@ -6,6 +6,7 @@ progress = log_to(snakemake.log[0])
 
 import torch
 
+from fun.data.prompts import too_long
 from fun.data.tensors import save_tensors
 from fun.diffusion.text_encoder import load_text_encoder
 from fun.weights.folders import find_model
@@ -25,13 +26,13 @@ encoder = load_text_encoder(
     model["load_in_8bit"],
 )
 
-too_long = {prompt: n for prompt in params.prompts if (n := encoder.count_tokens(prompt)) > encoder.max_length}
-if too_long and not model["truncate"]:
-    words = "; ".join(f"{n} tokens: {prompt!r}" for prompt, n in too_long.items())
-    raise ValueError(f"more than {encoder.max_length} tokens (text_encoder/truncate: true would cut them off): {words}")
-
 for prompt, path in progress(list(zip(params.prompts, snakemake.output, strict=True)), "prompts"):
+    tokens, made_with = encoder.count_tokens(prompt), {"prompt": prompt, "text_encoder": model}
+    if tokens > encoder.max_length and not model["truncate"]:
+        # A note in place of the embedding, so that only the experiments which need this prompt stop.
+        save_tensors(path, {}, made_with | {"problem": too_long(prompt, tokens, encoder.max_length)})
+        continue
     embeds = encoder.encode(prompt)
     if not embeds.isfinite().all():
         raise ValueError(f"the embedding of {prompt!r} is not finite: {model['dtype']} is too small for this encoder")
-    save_tensors(path, {"prompt_embeds": embeds.float()}, {"prompt": prompt, "text_encoder": model})
+    save_tensors(path, {"prompt_embeds": embeds.float()}, made_with)

@@ -17,14 +17,20 @@ from fun.weights.safety import black_out, mark
 cascade, name = snakemake.wildcards.cascade, snakemake.wildcards.experiment
 experiment = snakemake.params.experiment
 
-scores = json.loads(Path(snakemake.input.scores).read_text()) if "scores" in snakemake.input.keys() else {}
+scores = (
+    json.loads(Path(snakemake.input.scores).read_text(encoding="utf-8")) if "scores" in snakemake.input.keys() else {}
+)
 safety = load_arrays(snakemake.input.safety)[0] if "safety" in snakemake.input.keys() else {}
 
 spelled = {normalise(prompt): prompt for prompt in spelled_prompts(experiment)}
 stages, metrics = {}, []
+left_out = [f"CLIP's readings are left out: {scores['gone']}."] if "gone" in scores else []
 for stage, numeral in STAGES.items():
     if stage in snakemake.input.keys():
         arrays, made = load_arrays(snakemake.input[stage])
+        if "gone" in made:
+            left_out.append(f"{numeral} is left out: {made['gone']}.")
+            continue
         samples = [s | {"prompt": spelled[s["prompt"]]} if "prompt" in s else s for s in made["samples"]]
         model = without_folders({key: value for key, value in made["model"].items() if value is not None})
         flagged = safety.get(stage)
@@ -44,7 +50,7 @@ write_figure(
     Path(snakemake.output.figure).parent,
     id=f"{cascade}_{name}",
     title=experiment.get("title", name.replace("_", " ").capitalize()),
-    caption=experiment["caption"],
+    caption=" ".join(filter(None, [experiment["caption"], *left_out])),
     section=snakemake.params.section,
     blocks=blocks,
     metrics=metrics + measured,

@@ -15,7 +15,7 @@ from fun.reporting.figure import write_figure
 names = [model.replace("_", "-") for model in snakemake.params.models]
 losses = dict(zip(names, map(pd.read_csv, snakemake.input.losses), strict=True))
 scores = dict(zip(names, map(pd.read_csv, snakemake.input.scores), strict=True))
-judge = json.loads(Path(snakemake.input.classifier).read_text())["test_accuracy"]
+judge = json.loads(Path(snakemake.input.classifier).read_text(encoding="utf-8"))["test_accuracy"]
 
 figure, path = curves_figure(losses, scores, judge), snakemake.output.figure
 write_figure(Path(path).parent, **figure, provenance={"command": f"snakemake --cores 1 {path}"})

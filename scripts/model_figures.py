@@ -15,7 +15,7 @@ params, output = snakemake.params, snakemake.output
 epochs = []
 for showcase_path, scores_path in zip(snakemake.input.showcases, snakemake.input.scores, strict=True):
     showcase, made_with = load_arrays(showcase_path)
-    scores = json.loads(Path(scores_path).read_text())
+    scores = json.loads(Path(scores_path).read_text(encoding="utf-8"))
     epochs.append(Epoch(made_with["trained_with"]["epoch"], showcase, scores, made_with))
 conditioned = params.model["class_conditioned"]
 model = Model(snakemake.wildcards.model, params.model["network"], conditioned, params.images_per_epoch, epochs)

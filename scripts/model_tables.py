@@ -15,7 +15,7 @@ write_whole(
     snakemake.output.losses, pd.concat(pd.read_csv(path) for path in snakemake.input.losses).to_csv(index=False)
 )
 
-scores = [json.loads(Path(path).read_text()) for path in snakemake.input.scores]
+scores = [json.loads(Path(path).read_text(encoding="utf-8")) for path in snakemake.input.scores]
 table = pd.json_normalize(scores).drop(columns=["denoising", "classes_drawn"])
 write_whole(snakemake.output.scores, table.to_csv(index=False))
 print(table)

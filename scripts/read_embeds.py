@@ -18,7 +18,9 @@ embeds = read_embeds(params.path)
 problems = {prompt: problem_with(prompt, params.path, embeds) for prompt in params.prompts}
 usable = [prompt for prompt in params.prompts if not problems[prompt]]
 for part, folder in params.stages.items():
-    unet = json.loads((find_model(folder, part, snakemake.input.fetched) / "unet/config.json").read_text())
+    unet = json.loads(
+        (find_model(folder, part, snakemake.input.fetched) / "unet/config.json").read_text(encoding="utf-8")
+    )
     check_embeds(params.path, embeds, usable, params.tokens, embedding_width(unet))
 for prompt, path in zip(params.prompts, snakemake.output, strict=True):
     tensors = {"prompt_embeds": embeds[prompt]} if prompt in usable else {}

@@ -8,7 +8,7 @@ import torch
 
 from fun.data.tensors import load_tensors, save_tensors
 from fun.weights.folders import find_model
-from fun.weights.memory import pick_device
+from fun.weights.memory import check_fits, pick_device
 from fun.weights.safety_checker import load_checker, load_watermark
 
 torch.set_num_threads(snakemake.threads)
@@ -16,7 +16,9 @@ params = snakemake.params
 variant, found = params.model["variant"], {}
 if params.safety_checker:
     folder = find_model(params.folder, "safety_checker", snakemake.input.fetched)
-    check = load_checker(folder, variant, pick_device(params.device))
+    device = pick_device(params.device)
+    check_fits("safety_checker", folder, params.model | {"dtype": "float32"}, device)
+    check = load_checker(folder, variant, device)
     for stage in params.stages:
         found[stage] = check(load_tensors(snakemake.input[stage])[0]["x_0"])
         print(f"{stage}: {int(found[stage].sum())} of {len(found[stage])} blacked out")

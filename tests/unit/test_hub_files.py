@@ -4,8 +4,8 @@ import httpx2
 import pytest
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
-from fun.weights.hub import Part, check_disk, files_of
-from fun.weights.hub_errors import reason
+from fun.weights.hub import Part, check_disk, in_cache, needed
+from fun.weights.hub_errors import explained, is_gone, reason
 
 XL = "DeepFloyd/IF-I-XL-v1.0"
 STAGE_1 = Part("stage_1", XL, "main", "fp16")
@@ -41,7 +41,7 @@ CLIP = [
     ],
 )
 def test_only_what_a_part_needs_is_chosen(part, files, beside):
-    assert files_of(part, [*beside, *files]) == sorted(files)
+    assert needed(part, [*beside, *files]) == sorted(files)
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,61 @@ def test_only_what_a_part_needs_is_chosen(part, files, beside):
             [*T5, SHARDS[0].format(".fp16")],
             "has 1 of the 2 weight files in text_encoder",
         ),
+        (
+            Part("text_encoder", XL, "main", "fp16"),
+            [*T5, *(name.format(".fp16") for name in SHARDS), INDEX[0].format("")],
+            "has no index of its 2 weight files in text_encoder",
+        ),
+        (
+            Part("text_encoder", XL, "main", None),
+            [T5[0], T5[2], "text_encoder/model.safetensors"],
+            "has no tokenizer/spiece",
+        ),
+        (Part("clip_judge", "openai/clip", "main", None), [n for n in CLIP if n != "vocab.json"], "has no vocab.json"),
+        (
+            Part("clip_judge", "openai/clip", "main", None),
+            [n for n in CLIP if n != "pytorch_model.bin"],
+            "has no weights",
+        ),
+        (Part("safety_checker", XL, "main", None), ["safety_checker/config.json"], "has no weights in safety_checker"),
+        (Part("stage_3", "x4", "main", None), ["unet/config.json"], "has no model_index.json"),
     ],
 )
 def test_a_repository_that_lacks_something_is_refused(part, files, message):
     with pytest.raises(ValueError, match=message):
-        files_of(part, files)
+        needed(part, files)
+
+
+def snapshot(cache, commit, files):
+    """Put empty files into a hub cache."""
+    for name in files:
+        path = cache / f"models--{XL.replace('/', '--')}/snapshots/{commit}/{name}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_a_branch_that_the_cache_does_not_know_is_the_only_whole_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert in_cache(STAGE_1) is None
+    snapshot(tmp_path, "a" * 40, UNET)
+    snapshot(tmp_path, "b" * 40, UNET[1:])
+    assert in_cache(STAGE_1).commit == "a" * 40 and set(in_cache(STAGE_1).files) == set(UNET)
+    snapshot(tmp_path, "b" * 40, UNET)
+    assert in_cache(STAGE_1) is None  # which of the two?
+    (tmp_path / f"models--{XL.replace('/', '--')}/refs").mkdir()
+    (tmp_path / f"models--{XL.replace('/', '--')}/refs/main").write_text("b" * 40)
+    assert in_cache(STAGE_1).commit == "b" * 40
+
+
+@pytest.mark.parametrize(
+    ("error", "gone"),
+    [(RepositoryNotFoundError, True), (RevisionNotFoundError, True), (GatedRepoError, False), (HfHubHTTPError, False)],
+)
+def test_gone_is_only_what_does_not_exist(error, gone):
+    response = httpx2.Response(404, request=httpx2.Request("GET", "https://hub.example"))
+    with pytest.raises(OSError) as raised, explained(XL, "main"):
+        raise error("no", response=response)
+    assert is_gone(raised.value) == gone
 
 
 def test_a_disk_that_is_too_small_is_refused():

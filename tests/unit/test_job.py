@@ -12,11 +12,11 @@ from project import PROJECT
 JOB = "from fun.workflow.log import log_to; progress = log_to('toy.log'); "
 
 
-def start(folder, *lines):
+def start(folder, *lines, **environment):
     return subprocess.Popen(
         [sys.executable, "-c", JOB + "; ".join(lines)],
         cwd=folder,
-        env={"PYTHONPATH": str(PROJECT / "scripts")},
+        env={"PYTHONPATH": str(PROJECT / "scripts")} | environment,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -28,6 +28,12 @@ def test_a_failure_is_one_sentence_and_its_traceback_is_in_the_log(tmp_path):
     assert job.returncode == 1
     assert said == "toy: the picture is upside down (details: toy.log)\n"
     assert "Traceback" in (tmp_path / "toy.log").read_text()
+
+
+def test_the_log_is_utf_8_whatever_the_locale(tmp_path):
+    job = start(tmp_path, "print(chr(0x3B5))", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert job.wait(timeout=60) == 0
+    assert (tmp_path / "toy.log").read_text(encoding="utf-8") == "ε\n"
 
 
 def test_a_write_that_names_no_file_is_told_with_the_folder(tmp_path):

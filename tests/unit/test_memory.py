@@ -1,12 +1,14 @@
 """What fits into a GPU, and what is said if it does not: the sizes of the real weights against common GPUs."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
-from fun.weights.memory import check_fits, check_memory, machine_memory, smaller
+from fun.weights.memory import check_fits, check_memory, machine_memory, memories, smaller, stored_bytes
 from fun.workflow.preflight import run_preflight
+from tiny_options import make_clip, make_safety, make_upscaler
 
 GB = 10**9
 STAGE_1 = {"sample_size": 64, "block_out_channels": [704, 1408, 2112, 2816]}
@@ -72,6 +74,45 @@ def test_a_part_that_is_about_to_be_loaded_is_measured_in_its_folder(tiny_cascad
         check_fits("stage_1", tiny_cascade / "stage_1", model | {"max_batch": 10**8}, torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("part", "changes", "allowed"),
+    [("text_encoder", {}, False), ("text_encoder", {"load_in_8bit": True}, True), ("stage_1", {}, True)],
+)
+def test_a_text_encoder_goes_through_the_machines_memory(monkeypatch, part, changes, allowed):
+    monkeypatch.setattr("fun.weights.memory.machine_memory", lambda: 9 * GB)
+    monkeypatch.setattr("fun.weights.memory.free_memory", lambda device: (40 * GB, "the GPU"))
+    for free, where in memories(part, T5 | changes, torch.device("cuda")):
+        if allowed or where == "the GPU":
+            check_memory(part, T5 | changes, 11 * GB, None, free, where)
+        else:
+            with pytest.raises(
+                ValueError, match="11.0 GB of memory, and this machine, .*, has 9.0 GB free: load_in_8bit"
+            ):
+                check_memory(part, T5 | changes, 11 * GB, None, free, where)
+            assert where != "the GPU"
+    assert len(memories(part, T5 | changes, torch.device("cuda"))) == (1 if allowed else 2)
+
+
+def test_parts_that_can_be_left_out_say_so(tmp_path):
+    """Stage III, CLIP and the safety checker: their weights alone are counted."""
+    made = {"stage_3": make_upscaler(tmp_path / "x4"), "clip_judge": make_clip(tmp_path / "clip")}
+    made["safety_checker"] = make_safety(tmp_path / "safety")
+    said = {
+        "stage_3": "stage_3: null or offload: true",
+        "clip_judge": "clip_judge: null",
+        "safety_checker": "device: cpu",
+    }
+    for part, folder in made.items():
+        variant = "fp16" if part == "stage_3" else None
+        stored = stored_bytes(folder, part, variant)
+        weights = [path for path in folder.rglob("*") if path.suffix in (".safetensors", ".bin")]
+        assert stored == sum(path.stat().st_size for path in weights if path.parent.name != "watermarker") > 1000
+        model = {"model": part, "variant": variant, "dtype": "float16" if variant else "float32"}
+        check_memory(part, model, stored, None, stored, "the GPU")
+        with pytest.raises(ValueError, match=f"^{part}: .* free: {said[part]} would fit"):
+            check_memory(part, model, stored, None, stored - 1, "the GPU")
+
+
 def test_the_machine_says_how_much_it_has():
     assert 10**8 < machine_memory() < 10**14
 
@@ -81,11 +122,12 @@ def test_without_a_gpu_large_weights_are_warned_of(tiny_cascade, tmp_path):
     folder = tmp_path / "stage_1/unet"
     folder.mkdir(parents=True)
     (folder / "config.json").write_bytes((tiny_cascade / "stage_1/unet/config.json").read_bytes())
+    shutil.copytree(tiny_cascade / "stage_1/scheduler", tmp_path / "stage_1/scheduler")
     with open(folder / "diffusion_pytorch_model.safetensors", "wb") as file:
         file.truncate(3 * GB)
     model = XL | {"variant": None, "model": "large"}
     plan = {"fetch": [], "fetched": [], "load": {"stage_1": (model, str(tmp_path / "stage_1"))}}
-    plan |= {"device": "cpu", "here": True, "embeds": None}
+    plan |= {"device": "cpu", "here": True, "embeds": None, "prompts": {}}
     assert run_preflight(plan) == ["stage_1: without a GPU large takes minutes per step, hours per picture"]
     with pytest.raises(ValueError, match="nowhere/stage_1/unet/config.json"):
         run_preflight(plan | {"load": {"stage_1": (model, "nowhere/stage_1")}})

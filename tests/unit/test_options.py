@@ -11,15 +11,15 @@ from PIL import Image
 from transformers import CLIPModel
 
 from fun.data.images import to_picture
+from fun.data.layout import stored_as
 from fun.diffusion.cascade import load_stage
 from fun.diffusion.filters import gaussian_blur
 from fun.diffusion.text_encoder import load_text_encoder
 from fun.judging.clip import load_clip
 from fun.judging.clip_readings import alignment, concealment, judge_by_clip, rank_seeds, readings_of
-from fun.weights.hub import Part, files_of
+from fun.weights.hub import Part, needed
 from fun.weights.safety import black_out, mark, paste_watermark
-from fun.weights.safety_checker import load_checker, load_watermark
-from fun.weights.stored import stored_as
+from fun.weights.safety_checker import SafetyChecker, load_checker, load_watermark
 from fun.weights.upscaler import load_upscaler, shown_prompt, upscale
 from tiny_cascade import make_cascade
 from tiny_options import make_clip, make_safety, make_upscaler
@@ -93,7 +93,7 @@ FETCHED = {
 @pytest.mark.parametrize("part", LISTED)
 def test_of_a_repository_only_what_is_loaded_is_fetched(part):
     listed = LISTED[part].split()
-    chosen = files_of(Part(part, "somebody/something", "main", "fp16"), listed)
+    chosen = needed(Part(part, "somebody/something", "main", "fp16"), listed)
     weights = {
         path.removesuffix(".safetensors").removesuffix(".bin")
         for path in chosen
@@ -144,6 +144,18 @@ def test_stage_3_is_told_the_first_view_or_the_finest_band():
 def test_the_checker_says_what_it_would_black_out(tmp_path, objects_to):
     check = load_checker(make_safety(tmp_path, objects_to), "fp16", CPU)
     assert check(pictures(3, 64)).tolist() == [objects_to == 1] * 3
+    assert check(pictures(0, 64)).tolist() == []
+
+
+def test_the_checker_sees_a_few_pictures_at_a_time(tmp_path, monkeypatch):
+    seen = []
+    check = load_checker(make_safety(tmp_path, 1.0), "fp16", CPU)
+    forward = SafetyChecker.forward
+    monkeypatch.setattr(
+        SafetyChecker, "forward", lambda self, **given: seen.append(len(given["images"])) or forward(self, **given)
+    )
+    assert check(pictures(40, 16)).tolist() == [True] * 40
+    assert sum(seen) == 40 and max(seen) <= 16
 
 
 def test_a_checker_without_all_its_weights_is_refused(tmp_path):
@@ -180,11 +192,16 @@ def test_the_watermark_is_that_of_diffusers(folder, size):
 
 def test_finished_pictures_have_the_watermark_and_tiny_ones_do_not(folder):
     watermark = load_watermark(folder / "safety", "fp16").numpy()
-    drawn = {"x_0": pictures(2, 64).numpy(), "original": pictures(1, 64).numpy()}
+    drawn = {
+        "x_0": pictures(2, 64).numpy(),
+        "one_step": pictures(2, 64, 1).numpy(),
+        "original": pictures(1, 64).numpy(),
+    }
     shown = mark(drawn, watermark)
     assert np.array_equal(shown["original"], drawn["original"])
-    for before, after in zip(drawn["x_0"], shown["x_0"], strict=True):
-        assert to_picture(after).tobytes() == paste_watermark(to_picture(before), watermark).tobytes()
+    for name in ("x_0", "one_step"):
+        for before, after in zip(drawn[name], shown[name], strict=True):
+            assert to_picture(after).tobytes() == paste_watermark(to_picture(before), watermark).tobytes()
     small = to_picture(pictures(1, 16)[0].numpy())
     assert paste_watermark(small, watermark).tobytes() == small.tobytes()
 

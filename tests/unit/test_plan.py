@@ -1,6 +1,7 @@
 """What the rules ask of fun.workflow: experiments read and checked, what each consists of, where the cascade's parts are."""
 
 import copy
+import shutil
 
 import numpy as np
 import pytest
@@ -21,9 +22,10 @@ from fun.workflow.experiments import (
 )
 from fun.workflow.parts import Parts
 from fun.workflow.plan import check_targets, check_walks, complete_config, epoch_minutes, report_figures, sampled_epochs
-from fun.workflow.preflight import check_pictures, check_words
+from fun.workflow.preflight import check_lengths, check_pictures, check_words
 from fun.workflow.refusals import canonical, checked
 from project import PROJECT, SUPPORT
+from tiny_options import make_clip, make_safety, make_upscaler
 
 SCHEMA = read_schema(PROJECT / "rules/experiments.schema.yaml")
 EXPERIMENTS = yaml.safe_load((SUPPORT / "experiments_tiny.yaml").read_text())
@@ -202,6 +204,16 @@ def test_words_that_a_small_text_encoder_does_not_know_are_told_once_for_each_ex
     assert check_words(experiments, "nowhere/spiece.model") == []
 
 
+def test_prompts_that_are_too_long_are_told_with_their_experiment(read):
+    spiece = PROJECT / "resources/miniature/stage_1/tokenizer/spiece.model"
+    texts = {"short": ["red " * 76], "long": ["a red three", "red " * 77]}
+    experiments = read({name: {"task": "text_to_image", "prompts": prompts} for name, prompts in texts.items()})
+    (warning,) = check_lengths(experiments, str(spiece), 77)
+    assert warning.startswith("long will stop, and others go on: the prompt 'red red ")
+    assert "has 78 tokens, and the text encoder takes 77: shorten it, or set text_encoder/truncate: true" in warning
+    assert check_lengths(experiments, str(spiece), 78) == []
+
+
 def test_bands_must_fall(read):
     three = {"prompts": ["a", "b", "c"], "sigmas": [1.0, 2.0]}
     with pytest.raises(ValueError, match="hybrid_image/sigmas must be in decreasing order"):
@@ -375,6 +387,42 @@ def test_a_folder_stands_for_its_files(configured):
     assert any(file.endswith("unet/config.json") for file in files) and not any("text_encoder" in f for f in files)
     assert "sampling" not in miniature.model("stage_1") and miniature.needs("stage_1", "gpu") == 0
     assert miniature.grid() == 16 and Parts("deepfloyd", configured["deepfloyd"], str, None).grid() == 64
+
+
+def test_a_folder_that_is_not_there_or_not_whole_is_refused(configured, tmp_path):
+    for option, made in (("stage_3", make_upscaler), ("clip_judge", make_clip)):
+        configured["miniature"][option] = configured["deepfloyd"][option] | {"model": made(tmp_path / option).name}
+        configured["miniature"][option] |= {"revision": None, "variant": "fp16" if option == "stage_3" else None}
+    for part in ("stage_1", "stage_2"):
+        shutil.copytree(PROJECT / f"resources/miniature/{part}", tmp_path / part)
+        configured["miniature"][part]["model"] = part
+    shutil.copytree(make_safety(tmp_path / "safety"), tmp_path / "stage_1", dirs_exist_ok=True)
+    configured["miniature"] |= {"judge": "judge", "safety_checker": True, "watermark": True}
+    configured["miniature"]["text_encoder"]["model"] = "stage_1"
+    (tmp_path / "judge").touch()
+
+    def check(embeds=None):
+        Parts("m", configured["miniature"], lambda path: str(tmp_path / path), embeds).check_folders()
+
+    check()
+    for name, said in {
+        "stage_1/unet/config.json": "stage_1/model: stage_1 has no unet/config.json",
+        "stage_1/scheduler/scheduler_config.json": "stage_1/model: stage_1 has no scheduler/scheduler_config.json",
+        "stage_2/unet/diffusion_pytorch_model.safetensors": "stage_2/model: stage_2 has no weights in unet",
+        "stage_1/tokenizer/spiece.model": "text_encoder/model: stage_1 has no tokenizer/spiece.model",
+        "stage_3/vae/config.json": "stage_3/model: stage_3 has no vae/config.json",
+        "clip_judge/merges.txt": "clip_judge/model: clip_judge has no merges.txt",
+        "stage_1/watermarker/config.json": "stage_1/model: stage_1 has no watermarker/config.json .watermark: false does",
+        "stage_1/feature_extractor/preprocessor_config.json": "stage_1/model: stage_1 has no feature_extractor/prepro",
+        "judge": "judge must be a file, and there is no judge",
+        "stage_2": "stage_2/model: stage_2 must be a folder, and there is none of that name",
+    }.items():
+        (tmp_path / name).rename(tmp_path / "away")
+        with pytest.raises(ValueError, match=f"^config.yaml: cascades/m/{said}"):
+            check()
+        if "tokenizer" in name:
+            check("embeds.pth")  # which needs no text encoder
+        (tmp_path / "away").rename(tmp_path / name)
 
 
 def test_an_embeddings_name_depends_on_the_prompt_and_its_encoder(configured, tmp_path, monkeypatch):

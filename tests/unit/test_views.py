@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fun.diffusion.views import VIEWS, View, identity, make_view
+from fun.diffusion.views import VIEWS, View, cuts, identity, make_view
 
 GRID = 16
 
@@ -98,3 +98,56 @@ def test_refusals_name_what_is_known():
         make_view("jigsaw", 18)
     with pytest.raises(ValueError, match="no multiple"):
         make_view("skew", 16).view(torch.zeros(1, 3, 20, 20))
+
+
+# --- what a printed picture must be cut into ---
+
+
+@pytest.mark.parametrize("name", ["identity", "negate", "flip_vertical", "rotate_90_cw", "rotate_180"])
+def test_what_moves_as_a_whole_is_not_cut(name):
+    assert not any(edges.any() for edges in cuts(make_view(name, 16), 16))
+
+
+def pieces_between(in_rows, in_columns):
+    """(size, size): a number for each set of pixels that no cut separates."""
+    size, pieces = len(in_rows), np.full((len(in_rows),) * 2, -1)
+    for start in np.ndindex(size, size):
+        todo = [start] if pieces[start] < 0 else []
+        while todo:
+            y, x = todo.pop()
+            pieces[y, x] = start[0] * size + start[1]
+            todo += [(y, x + 1)] if x + 1 < size and not in_rows[y, x] and pieces[y, x + 1] < 0 else []
+            todo += [(y, x - 1)] if x > 0 and not in_rows[y, x - 1] and pieces[y, x - 1] < 0 else []
+            todo += [(y + 1, x)] if y + 1 < size and not in_columns[y, x] and pieces[y + 1, x] < 0 else []
+            todo += [(y - 1, x)] if y > 0 and not in_columns[y - 1, x] and pieces[y - 1, x] < 0 else []
+    return pieces
+
+
+@pytest.mark.parametrize("size", [16, 64])
+@pytest.mark.parametrize("name", ["patch_permutation", "jigsaw", "inner_circle"])
+def test_pieces_between_the_cuts_move_as_a_whole(name, size):
+    """Each is shifted or turned, never torn."""
+    view = make_view(name, 16, seed=3)
+    in_rows, in_columns = cuts(view, size)
+    pieces = pieces_between(in_rows, in_columns)
+    seen = view.view(pieces[None])[0]
+    assert 1 < len(np.unique(pieces)) <= 64
+    for piece in np.unique(pieces):
+        before, after = (np.argwhere(where == piece) for where in (pieces, seen))
+        assert sorted(np.ptp(before, axis=0)) == sorted(np.ptp(after, axis=0))  # the same box, perhaps on its side
+    if name == "patch_permutation":
+        edge = size // 8
+        assert set(in_rows.any(0).nonzero()[0].tolist()) <= set(range(edge - 1, size - 1, edge))
+
+
+def test_a_printout_is_the_same_to_the_byte_and_has_its_lines():
+    from fun.reporting.printout import LINE, _sheet, printout
+
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 3, 16, 16)).astype(np.float32)
+    views = [{"view": name, "prompt": f"a {name} “picture”", "seed": 0} for name in ("identity", "jigsaw", "negate")]
+    made = printout(x, [1, 2], views, 16)
+    assert made == printout(x, [1, 2], views, 16) and made.startswith(b"%PDF") and made.count(b"/Type /Page\n") == 4
+    first, cut, whole = ((make_view(view["view"], 16), view["prompt"]) for view in views)
+    for other, lines in ((cut, True), (whole, False)):
+        sheet = np.asarray(_sheet(x[0], 1, first, other))
+        assert (sheet == LINE).all(-1).any() == lines

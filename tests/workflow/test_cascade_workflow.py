@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 import resource
 import shutil
 import time
@@ -145,6 +146,16 @@ def test_snakemakes_own_report_has_every_picture(finished):
     assert pictures > 40 and page.count('"mime_type": "image/png", "job_properties": {"rule": "figure"') == pictures
 
 
+def test_an_anagram_can_be_printed(finished):
+    """A sheet for each of its two seeds. Nothing else can."""
+    path = "results/tiny/{}/print.pdf"
+    finished.run("--cores", 1, path.format("visual_anagram"))
+    assert (finished.folder / path.format("visual_anagram")).read_bytes().count(b"/Type /Page\n") == 2
+    done = finished.run("--cores", 1, path.format("inpainting"), check=False)
+    assert "only anagrams can be printed, not the task inpainting" in done.stdout
+    (finished.folder / path.format("visual_anagram")).unlink()
+
+
 def test_a_judge_counts_successes(finished):
     figure = read_figure(finished.folder / "results/tiny/visual_anagram/figure.json")
     assert any("all readings at once" in metric["name"] for metric in figure.metrics)
@@ -264,7 +275,7 @@ def test_made_again_to_the_bit(finished):
         ({"task": "text_to_video"}, 'x/task must be one of forward_process, .*, not "text_to_video"'),
         (
             {"task": "text_to_image", "prompts": ["a"], "promts": []},
-            'x has an unknown entry "promts"; known: .*prompts',
+            'x has an unknown entry "promts" .did you mean prompts..; known: .*prompts',
         ),
         ({"task": "text_to_image"}, "x lacks the entry prompts"),
         (
@@ -296,11 +307,15 @@ def test_refused_before_any_work(finished, change):
     assert sentence(done) == "tiny.yaml: upsample/image must be a picture: there is no file absent.png"
 
 
-def test_a_prompt_that_is_too_long_is_reported_before_any_sampling(finished, change):
-    change({("inpainting", "prompt"): "one " * 90})
-    done = finished.run("--cores", 1, check=False)
-    assert done.returncode != 0 and "more than 77 tokens" in done.stdout and "Traceback" not in done.stdout
-    assert "rule stage_1" not in done.stdout
+def test_a_prompt_that_is_too_long_stops_its_own_experiment_only(finished, change):
+    change({("inpainting", "prompt"): "one " * 90, ("hybrid_image", "prompts", 0): "a red seven"})
+    stages = [f"results/tiny/{name}/stage_1.safetensors" for name in ("inpainting", "hybrid_image")]
+    done = finished.run("--cores", 1, *stages, check=False)
+    assert done.returncode != 0 and "Traceback" not in done.stdout
+    assert re.search(
+        r"^tiny_inpainting: the prompt 'one .*' has [0-9]+ tokens, and the text encoder takes 77", done.stdout, re.M
+    )
+    assert not (finished.folder / stages[0]).exists() and finished.planned(stages[1]) == {}
 
 
 def test_a_damaged_picture_is_reported_before_any_job(finished):

@@ -17,13 +17,14 @@ from fun.reporting.figure import read_figure
 from fun.reporting.page import render_page
 from hub_cache import hub_cache
 from project import PROJECT
-from tiny_options import make_safety
+from tiny_options import make_clip, make_safety, make_upscaler
 
 CONFIG = yaml.safe_load((PROJECT / "config.yaml").read_text())
 CASCADE = CONFIG["cascades"]["deepfloyd"]
 EXPERIMENTS = yaml.safe_load((PROJECT / "experiments/deepfloyd.yaml").read_text())
-FEW_STEPS = {"sampling": {"steps": 2}}
-OVERLAY = {"cascades": {"deepfloyd": dict.fromkeys(("stage_1", "stage_2", "stage_3"), FEW_STEPS)}}
+FEW_STEPS = {"sampling": {"steps": 2, "spacing": "trailing"}}
+OVERLAY = {"stage_1": FEW_STEPS, "stage_2": FEW_STEPS, "stage_3": {"sampling": {"steps": 2}}}
+OVERLAY = {"cascades": {"deepfloyd": OVERLAY}}
 RUN = (
     *("forward_process", "denoising", "unguided", "sdedit_coffee", "inpainting_coffee"),
     *("anagram_campfire", "hybrid_skull", "upsample"),
@@ -198,10 +199,7 @@ def test_without_stage_3_its_pictures_go_and_nothing_is_drawn_again(finished):
 
 def test_a_part_that_is_a_folder_is_drawn_with_again_when_any_of_its_files_changes(finished, tmp_path):
     files = {"stage_3": ("vae/config.json", "unet/config.json", "model_index.json"), "clip_judge": ("config.json",)}
-    for part, names in files.items():
-        for path in (tmp_path / part / name for name in names):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+    make_upscaler(tmp_path / "stage_3"), make_clip(tmp_path / "clip_judge")
     entries = {part: {"model": str(tmp_path / part), "revision": None} for part in files}
     planned = finished.run("-n", *with_overlay(finished, **entries)).stdout
     for part, names in files.items():

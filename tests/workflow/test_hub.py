@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from fun.data.tensors import load_arrays
+from fun.reporting.figure import read_figure
 from hub_cache import COMMIT, hub_cache, repositories
 from hub_server import Hub
 from project import PROJECT, SMALL, sentence
@@ -190,6 +191,35 @@ def test_with_embeddings_made_elsewhere_the_text_encoder_is_not_fetched(workflow
     torch.save({prompt: torch.zeros(1, 77, 32).half() for prompt in ("", "a red one")}, workflow.folder / "embeds.pth")
     workflow.run("--cores", 1, "fetch_cascade", "--config", "prompt_embeds=embeds.pth")
     assert {path.partition("/")[0] for path in hub.sent} == {"unet", "scheduler", "image_noising_scheduler"}
+
+
+def test_optional_parts_that_are_gone_from_the_hub_are_left_out(workflow, hub, monkeypatch):
+    """The run ends with stage II, and without CLIP's readings."""
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    shipped = yaml.safe_load((PROJECT / "config.yaml").read_text())["cascades"]["deepfloyd"]
+    gone = {
+        "cascades": {"deepfloyd": {part: shipped[part] for part in ("stage_3", "clip_judge")}},
+        "experiments": "gone.yaml",
+    }
+    (workflow.folder / "more.yaml").write_text(yaml.safe_dump(gone))
+    experiment = EXPERIMENTS["prompts"] | {"caption": "One.", "enlarge": "all"}
+    (workflow.folder / "gone.yaml").write_text(yaml.safe_dump({"prompts": experiment}))
+    arguments = ("--cores", 2, FIGURE, "--configfile", "config.yaml", "more.yaml")
+    done = workflow.run(*arguments)
+    upscaler, clip = (shipped[part]["model"] for part in ("stage_3", "clip_judge"))
+    assert re.search(rf"^stage_3 is left out: there is no repository {upscaler} at 127", done.stdout, re.MULTILINE)
+    assert re.search(rf"^clip_judge is left out: there is no repository {clip} at 127", done.stdout, re.MULTILINE)
+    figure = read_figure(workflow.folder / FIGURE)
+    assert re.match(
+        f"One. CLIP's readings are left out: there is no repository {clip}.* Stage III is left out: .*{upscaler}",
+        figure.caption,
+    )
+    assert {panel["provenance"]["stage"] for block in figure.blocks for panel in block["panels"]} == {
+        "Stage I",
+        "Stage II",
+    }
+    assert workflow.planned(*arguments) == {}
 
 
 def test_a_cache_that_is_whole_is_enough_even_for_a_branch(workflow, monkeypatch, tmp_path):

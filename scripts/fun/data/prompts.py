@@ -28,6 +28,33 @@ def spelled_prompts(experiment: dict) -> list[str]:
     return [*prompts, experiment["prompt"]] if "prompt" in experiment else prompts
 
 
+def too_long(prompt: str, tokens: int, max_length: int) -> str:
+    """What is wrong with a prompt of more tokens than the text encoder takes."""
+    shown = repr(prompt if len(prompt) <= 80 else f"{prompt[:77]}...")
+    return (
+        f"the prompt {shown} has {tokens} tokens, and the text encoder takes {max_length}: shorten it, or set "
+        "text_encoder/truncate: true, which drops the rest"
+    )
+
+
+def long_prompts(prompts: dict[str, list[str]], spiece: str | Path, max_length: int) -> list[str]:
+    """A sentence for each prompt that has more tokens than a text encoder takes, with its experiment.
+
+    Args:
+        prompts: {experiment: its normalised prompts}.
+        spiece: the tokenizer's spiece.model. A T5 tokenizer adds one token, which ends the prompt.
+    """
+    from sentencepiece import SentencePieceProcessor
+
+    model = SentencePieceProcessor(model_file=str(spiece))
+    counted = [(name, prompt, len(model.encode(prompt)) + 1) for name, texts in prompts.items() for prompt in texts]
+    return [
+        f"{name} will stop, and others go on: {too_long(prompt, tokens, max_length)}"
+        for name, prompt, tokens in counted
+        if tokens > max_length
+    ]
+
+
 def embedding_key(prompt: str, encoder: dict) -> str:
     """The name of a prompt's embedding: a hash of the normalised prompt and of everything that determines its encoder.
 
@@ -92,7 +119,7 @@ def _file_hash(path, known):
 
 def _read_cache(cache):
     try:
-        return json.loads(Path(cache).read_text())
+        return json.loads(Path(cache).read_text(encoding="utf-8"))
     except (TypeError, OSError, ValueError):  # no cache, none yet, or a truncated one
         return {}
 

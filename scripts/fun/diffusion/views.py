@@ -59,6 +59,16 @@ def make_view(name: str, grid: int, seed: int = 0) -> View:
 identity = View()
 
 
+def cuts(view: View, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where a picture of size x size pixels must be cut, so that its pieces can be laid as a view shows it: (size, size - 1)
+    bool between neighbours in a row, and (size - 1, size) between neighbours in a column. None are cut by a view that moves
+    the picture as a whole."""
+    order = _order(view, size)
+    places = np.arange(size**2) if order is None else np.argsort(order)
+    row, column = (place.reshape(size, size) for place in np.divmod(places, size))
+    return tuple(abs(np.diff(row, axis=axis)) + abs(np.diff(column, axis=axis)) != 1 for axis in (1, 0))
+
+
 # Each function below returns a permutation, (size, size) int64: for each place, the flat index of the pixel that moves
 # there. `pixels` is the identity permutation of this size; `grid` and `seed` are the view's.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from fun.data.images import to_picture
-from fun.weights.stored import stored_as
+from fun.data.layout import stored_as
 
 BATCH = 32
 

@@ -171,7 +171,7 @@ def _clean(folder):
     """Remove the paths that the files had when they were written, and make every file readable by all."""
     for path in folder.rglob("*"):
         if path.suffix == ".json":
-            config = json.loads(path.read_text())
+            config = json.loads(path.read_text(encoding="utf-8"))
             config.pop("_name_or_path", None)
             write_whole(path, json.dumps(config, indent=2) + "\n")
         if path.is_file():

@@ -34,7 +34,7 @@ def find_model(model: str | Path, part: str, fetched: Iterable[str | Path] = ())
 def check_sums(folder: Path) -> None:
     """Raise ValueError if a file differs from SHA256SUMS (as sha256sum writes it) in the folder or in its parent."""
     for sums in (path for path in (folder / "SHA256SUMS", folder.parent / "SHA256SUMS") if path.is_file()):
-        for line in filter(str.strip, sums.read_text().splitlines()):
+        for line in filter(str.strip, sums.read_text(encoding="utf-8").splitlines()):
             expected, name = line.split(maxsplit=1)
             path = sums.parent / name.removeprefix("*")  # "*name": read as a binary file
             if not path.is_relative_to(folder):
@@ -57,7 +57,7 @@ def revision_of(folder: Path, revision: str | None) -> str:
 
 def save_fetched(path: str | Path, parts: dict[str, dict]) -> None:
     """Write to `path` what was fetched of each part of a cascade, completely or not at all:
-    {name: {"model", "revision", "commit", "files": {path: bytes}}}."""
+    {name: {"model", "revision", "commit", "files": {path: bytes}}}, or {name: {"gone": why}}."""
     write_json(path, parts)
 
 
@@ -69,10 +69,12 @@ def find_fetched(fetched: Iterable[str | Path], name: str) -> Path | None:
     Raises:
         FileNotFoundError: the cache does not have all that was fetched.
     """
-    parts = {part: entry for path in fetched for part, entry in json.loads(Path(path).read_text()).items()}
+    parts = dict(_read_fetched(fetched))
     if name not in parts:
         return None
     part = parts[name]
+    if "gone" in part:
+        raise FileNotFoundError(part["gone"])
     folder = repository(part["model"]) / "snapshots" / part["commit"]
     gone = [
         path
@@ -86,6 +88,19 @@ def find_fetched(fetched: Iterable[str | Path], name: str) -> Path | None:
             f"{part['commit']} --force-download`"
         )
     return folder
+
+
+def why_gone(fetched: Iterable[str | Path], name: str) -> str | None:
+    """Why there is no part called `name`, if it could not be fetched because it is no longer on the hub; else None.
+
+    fetched: files written by `save_fetched`.
+    """
+    return next((entry["gone"] for part, entry in _read_fetched(fetched) if part == name and "gone" in entry), None)
+
+
+def _read_fetched(fetched):
+    for path in fetched:
+        yield from json.loads(Path(path).read_text(encoding="utf-8")).items()
 
 
 def repository(model: str) -> Path:

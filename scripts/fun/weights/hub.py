@@ -15,32 +15,18 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 
+from fun.data.layout import FOLDERS, files_in, files_of
 from fun.weights.folders import repository
-from fun.weights.hub_errors import explained
+from fun.weights.hub_errors import explained, is_gone
 from fun.weights.memory import in_gb
-from fun.weights.stored import stored_as, weights_pattern
 
-MODEL, SCHEDULER, TOKENIZER = "config.json", "scheduler_config.json", "tokenizer_config.json"
-# The folders of each part in its repository, each with a file that it must have; a folder with MODEL also has weights.
-FOLDERS = {
-    "text_encoder": {"text_encoder": MODEL, "tokenizer": TOKENIZER},
-    "stage_1": {"unet": MODEL, "scheduler": SCHEDULER},
-    "stage_2": {"unet": MODEL, "scheduler": SCHEDULER, "image_noising_scheduler": SCHEDULER},
-    "stage_3": {"": "model_index.json", "unet": MODEL, "vae": MODEL, "text_encoder": MODEL, "tokenizer": TOKENIZER}
-    | {"scheduler": SCHEDULER, "low_res_scheduler": SCHEDULER},
-    "safety_checker": {"safety_checker": MODEL, "feature_extractor": "preprocessor_config.json"},
-    "watermark": {"watermarker": MODEL},
-    "clip_judge": {"": MODEL},
-}
-EXACTLY = ("text_encoder", "stage_1", "stage_2")  # parts that are loaded in the requested variant or not at all
-SMALL = (".json", ".txt", ".model")  # configurations and vocabularies
-INDEX = re.compile(r"[a-z_]+\.(safetensors|bin)\.index(\.(?P<variant>[a-z0-9]+))?\.json")
+OPTIONAL = ("stage_3", "clip_judge")  # parts that a run can do without
 COMMIT, SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a cascade (a key of FOLDERS) in a hub repository, at a commit or branch."""
+    """A part of a cascade (a key of fun.data.layout.FOLDERS) in a hub repository, at a commit or branch."""
 
     name: str
     model: str
@@ -59,59 +45,34 @@ class Snapshot:
     files: dict[str, tuple[int, str | None]]
 
 
-def files_of(part: Part, paths: Iterable[str]) -> list[str]:
-    """The files of a repository that a part needs, sorted.
-
-    Raises:
-        ValueError: a folder is missing, or its weights are missing or incomplete in the requested variant.
-    """
-    found, paths = [], set(paths)
-    for folder, config in FOLDERS[part.name].items():
-        inside = {path.rpartition("/")[2] for path in paths if path.rpartition("/")[0] == folder}
-        if config not in inside:
-            raise ValueError(f"{part} has no {folder}/{config}")
-        chosen = [name for name in inside if name.endswith(SMALL) and not INDEX.fullmatch(name)]
-        chosen += _weights(part, folder, inside) if config == MODEL else []
-        found += [f"{folder}/{name}".lstrip("/") for name in chosen]
-    return sorted(found)
-
-
-def _weights(part, folder, inside):
-    """The names of a folder's weight files: a single one, or shards with their index."""
+def needed(part: Part, paths: Iterable[str]) -> list[str]:
+    """The files of a repository that a part needs. Raises ValueError if it does not have all of them."""
     try:
-        stored = stored_as(inside, part.variant)
+        return files_of(part.name, part.variant, paths)
     except ValueError as error:
-        raise ValueError(f"{part}, in {folder or 'its top-level folder'}: {error}") from error
-    if part.name in EXACTLY and stored != {"variant": part.variant, "use_safetensors": True}:
-        asked = f"of variant {part.variant}" if part.variant else "without a variant"
-        raise ValueError(f"{part} has no safetensors {asked} in {folder}")
-    ending = "safetensors" if stored["use_safetensors"] else "bin"
-    chosen = [name for name in inside if weights_pattern(stored["variant"], ending).fullmatch(name)]
-    whole = [name for name in chosen if "-of-" not in name]
-    if whole:
-        return whole
-    shards = max(int(re.search(r"-of-(\d+)", name)[1]) for name in chosen)
-    if len(chosen) != shards:
-        raise ValueError(f"{part} has {len(chosen)} of the {shards} weight files in {folder}")
-    indices = [name for name in inside if (match := INDEX.fullmatch(name)) and match["variant"] == stored["variant"]]
-    return chosen + [name for name in indices if f".{ending}." in name]
+        raise ValueError(f"{part} {error}") from error
 
 
 def in_cache(part: Part) -> Snapshot | None:
-    """The part as it is in the local hub cache, or None if it is missing or incomplete there."""
-    top = repository(part.model)
+    """The part as it is in the local hub cache, or None if it is missing or incomplete there. Where the cache does not say which
+    commit a branch was at, the only one that has all of the part stands for it."""
+    snapshots = repository(part.model) / "snapshots"
     commit = part.revision
     if not COMMIT.fullmatch(commit):
-        ref = top / "refs" / commit
-        commit = ref.read_text().strip() if ref.is_file() else "-"
-    folder = top / "snapshots" / commit
-    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+        ref = snapshots.parent / "refs" / commit
+        commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else "*"
+    whole = [found for folder in snapshots.glob(commit) if (found := _snapshot(part, folder)) is not None]
+    return whole[0] if len(whole) == 1 else None
+
+
+def _snapshot(part, folder):
+    """What a folder of the cache has of a part, or None if that is not all of it."""
     try:
-        return Snapshot(
-            commit, {path: (paths[path].stat().st_size, _blob_sum(paths[path])) for path in files_of(part, paths)}
-        )
+        paths = needed(part, files_in(folder, part.name))
     except ValueError:
         return None
+    files = {path: folder / path for path in paths}
+    return Snapshot(folder.name, {path: (file.stat().st_size, _blob_sum(file)) for path, file in files.items()})
 
 
 def on_hub(part: Part) -> Snapshot:
@@ -122,13 +83,14 @@ def on_hub(part: Part) -> Snapshot:
         ValueError: the repository has no such part.
     """
     seconds = constants.HF_HUB_ETAG_TIMEOUT
-    first = "/".join(next(iter(FOLDERS[part.name].items()))).lstrip("/")
+    folder, names = next(iter(FOLDERS[part.name].items()))
+    first = f"{folder}/{names[0]}".lstrip("/")
     with explained(part.model, part.revision):
         # The list of files is public even if the files are not: only a request for a file shows whether we may have it.
         get_hf_file_metadata(hf_hub_url(part.model, first, revision=part.revision), timeout=seconds)
         info = HfApi().model_info(part.model, revision=part.revision, files_metadata=True, timeout=seconds)
     files = {file.rfilename: (file.size, file.lfs and file.lfs.sha256) for file in info.siblings}
-    return Snapshot(info.sha, {path: files[path] for path in files_of(part, files)})
+    return Snapshot(info.sha, {path: files[path] for path in needed(part, files)})
 
 
 def available(part: Part) -> Snapshot:
@@ -161,6 +123,16 @@ def check_disk(part_bytes: int) -> None:
             f"{in_gb(part_bytes)} must be fetched into {cache}, where only {in_gb(free)} are free: free some space, or set "
             "HF_HOME to a folder on a larger disk"
         )
+
+
+def fetch_or_note(part: Part, progress: Callable[[list, str], Iterable]) -> dict:
+    """Like `fetch`, but an optional part that is no longer on the hub is noted: {"gone": why}."""
+    try:
+        return fetch(part, progress)
+    except OSError as error:
+        if part.name in OPTIONAL and is_gone(error):
+            return {"gone": str(error)}
+        raise
 
 
 def fetch(part: Part, progress: Callable[[list, str], Iterable]) -> dict:

@@ -28,6 +28,12 @@ def explained(model: str, revision: str) -> Iterator[None]:
         raise OSError(reason(error, model, revision)) from error
 
 
+def is_gone(error: OSError) -> bool:
+    """Whether an error of `explained` means that the repository or its revision does not exist (any more)."""
+    cause = error.__cause__
+    return isinstance(cause, RepositoryNotFoundError | RevisionNotFoundError) and not isinstance(cause, GatedRepoError)
+
+
 def reason(error: BaseException, model: str, revision: str) -> str:
     """One sentence about an exception of the hub client."""
     hub = urlsplit(constants.ENDPOINT)

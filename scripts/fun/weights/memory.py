@@ -6,7 +6,7 @@ Torch is imported only when it is asked for.
 import json
 from pathlib import Path
 
-from fun.weights.stored import weights_pattern
+from fun.data.layout import FORMATS, files_in, files_of
 
 UNETS = ("stage_1", "stage_2")
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -15,6 +15,11 @@ BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 # nothing is refused that would run.
 LIVE_PICTURES = 14
 IN_8_BIT = 0.75  # of T5's size in float16: its embeddings and half of its feed-forward weights are not converted
+LEFT_OUT = {  # parts that a run can do without, or have elsewhere: what to write in config.yaml
+    "stage_3": "stage_3: null",
+    "clip_judge": "clip_judge: null",
+    "safety_checker": "device: cpu",
+}
 SMALLER = {  # repository: {smaller repository: its number of parameters}
     "DeepFloyd/IF-I-XL-v1.0": {"DeepFloyd/IF-I-L-v1.0": 0.9e9, "DeepFloyd/IF-I-M-v1.0": 0.4e9},
     "DeepFloyd/IF-I-L-v1.0": {"DeepFloyd/IF-I-M-v1.0": 0.4e9},
@@ -29,7 +34,7 @@ def check_memory(part: str, model: dict, stored: int, unet: dict | None, free: i
         part: its name in the configuration.
         model: its entry there: model, variant, dtype, max_batch for a stage, and optionally offload or load_in_8bit.
         stored: bytes of its weights on disk.
-        unet: the configuration of a stage's UNet; None for a text encoder.
+        unet: the configuration of the UNet of stage I or II; None for another part, whose weights alone count.
         free: bytes of free memory.
         where: whose memory it is, in words.
     """
@@ -39,7 +44,9 @@ def check_memory(part: str, model: dict, stored: int, unet: dict | None, free: i
     if held + batch * sample <= free:
         return
     detail = f" ({in_gb(weights)} of weights, {in_gb(batch * sample)} for max_batch {batch})" if unet else ""
-    choices = " or ".join(smaller(model, stored, unet, free))
+    found = [LEFT_OUT[part]] if part in LEFT_OUT else smaller(model, stored, unet, free)
+    found += ["offload: true"] if part == "stage_3" else []
+    choices = " or ".join(found)
     raise ValueError(
         f"{part}: {model['model']} in {model['dtype']} needs about {in_gb(held + batch * sample)} of memory{detail}, and "
         f"{where} has {in_gb(free)} free: " + (f"{choices} would fit" if choices else "no smaller choice would fit")
@@ -84,17 +91,29 @@ def _held(model, stored):
 
 
 def stored_bytes(folder: Path, part: str, variant: str | None) -> int:
-    """Bytes on disk of the weights of a part (a text encoder, or a stage's UNet) in its folder."""
-    files, wanted = (folder / ("unet" if part in UNETS else part)).iterdir(), weights_pattern(variant, "safetensors")
-    return sum(file.stat().st_size for file in files if wanted.fullmatch(file.name))
+    """Bytes on disk of the weights of a part in its folder. Raises ValueError if the folder is not whole."""
+    try:
+        needed = files_of(part, variant, files_in(folder, part))
+    except ValueError as error:
+        raise ValueError(f"{folder} {error}") from error
+    return sum((folder / path).stat().st_size for path in needed if path.endswith(FORMATS))
 
 
 def check_fits(part: str, folder: Path, model: dict, device) -> None:
     """Like `check_memory`, for a part in its folder that is about to be loaded onto a torch device."""
-    unet = json.loads((folder / "unet/config.json").read_text()) if part in UNETS else None
-    free, where = free_memory(device)
-    if free is not None:
-        check_memory(part, model, stored_bytes(folder, part, model["variant"]), unet, free, where)
+    unet = json.loads((folder / "unet/config.json").read_text(encoding="utf-8")) if part in UNETS else None
+    stored = stored_bytes(folder, part, model["variant"])
+    for free, where in memories(part, model, device):
+        check_memory(part, model, stored, unet, free, where)
+
+
+def memories(part: str, model: dict, device) -> list[tuple[int, str]]:
+    """(bytes free, whose memory that is) of each memory that a part needs. A text encoder goes through the machine's on its
+    way to a GPU; all others do, too, but are smaller than what the machine then has."""
+    found = [free_memory(device)]
+    if part == "text_encoder" and device.type != "cpu" and not model["load_in_8bit"]:
+        found.append((machine_memory(), "this machine, through which it goes to the GPU,"))
+    return [(free, where) for free, where in found if free is not None]
 
 
 def free_memory(device) -> tuple[int | None, str]:
@@ -112,12 +131,16 @@ def machine_memory() -> int | None:
     """Bytes still free for a process on this machine or in its control group (container, cluster job); None if unknown."""
     limits = []
     try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
         limits.append(int(lines["MemAvailable"].split()[0]) * 1024)
-        group = Path("/sys/fs/cgroup") / Path("/proc/self/cgroup").read_text().strip().rpartition("::/")[2]
+        group = (
+            Path("/sys/fs/cgroup") / Path("/proc/self/cgroup").read_text(encoding="utf-8").strip().rpartition("::/")[2]
+        )
         for folder in (group, *group.parents):
-            if (folder / "memory.max").is_file() and (most := (folder / "memory.max").read_text().strip()) != "max":
-                used = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            if (folder / "memory.max").is_file() and (
+                most := (folder / "memory.max").read_text(encoding="utf-8").strip()
+            ) != "max":
+                used = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
                 limits.append(int(most) - int(used["anon"]))
     except (OSError, ValueError, KeyError):  # not Linux, or these files have another format
         pass

@@ -11,8 +11,9 @@ from torch import Tensor
 from transformers import CLIPImageProcessor
 
 from fun.data.images import to_picture
-from fun.weights.stored import stored_as
+from fun.data.layout import stored_as
 
+BATCH = 16  # pictures at a time; the checker resizes each to 224 pixels
 Checker = Callable[[Tensor], Tensor]
 
 
@@ -40,6 +41,13 @@ def load_checker(folder: Path, variant: str | None, device: torch.device) -> Che
     extractor = CLIPImageProcessor.from_pretrained(folder / "feature_extractor", local_files_only=True)
 
     def check(pictures: Tensor) -> Tensor:
+        return (
+            torch.cat([check_batch(batch) for batch in pictures.split(BATCH)])
+            if len(pictures)
+            else torch.empty(0).bool()
+        )
+
+    def check_batch(pictures: Tensor) -> Tensor:
         seen = extractor([to_picture(picture.numpy()) for picture in pictures], return_tensors="pt").pixel_values
         # The checker blackens the images it is given; only its verdict is wanted here.
         canvas = np.zeros((len(pictures), 1, 1, 3))

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from fun.data.layout import files_in, files_of
 from fun.data.prompts import embedding_key, embeds_identity, encoder_identity, fingerprint
 from fun.workflow.experiments import GRID, STAGES
 from fun.workflow.modules import SCRIPTS
@@ -50,7 +51,11 @@ class Parts:
     def grid(self) -> int:
         """The side of stage I's pictures in pixels: that of a folder's U-Net, and IF's for a repository on the hub."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a broken one is refused by the job
-            return int(json.loads((Path(self.folder("stage_1")) / "unet/config.json").read_text())["sample_size"])
+            return int(
+                json.loads((Path(self.folder("stage_1")) / "unet/config.json").read_text(encoding="utf-8"))[
+                    "sample_size"
+                ]
+            )
         return GRID
 
     def weight_files(self, part: str) -> list[str]:
@@ -62,12 +67,35 @@ class Parts:
         files = [path for pattern in own for path in Path(self.folder(part)).glob(pattern)]
         return sorted(str(path) for path in files if path.is_file())
 
+    def check_folders(self) -> None:
+        """Raise ValueError if a part that is on this machine is not there, or not whole; the message names the entry."""
+        names = {part: part for part in self._names() if not self.entry[part]["revision"]}
+        if not self.entry["stage_1"]["revision"]:
+            names |= {option: "stage_1" for option in ("safety_checker", "watermark") if self.entry[option]}
+        for part, entry in names.items():
+            folder, variant = Path(self.folder(entry)), self.entry[entry]["variant"]
+            where = f"config.yaml: cascades/{self.name}/{entry}/model: {self.entry[entry]['model']}"
+            if not folder.is_dir():
+                raise ValueError(f"{where} must be a folder, and there is none of that name")
+            try:
+                files_of(part, variant, files_in(folder, part))
+            except ValueError as error:
+                option = "" if part == entry else f" ({part}: false does without it)"
+                raise ValueError(f"{where} {error}{option}") from error
+        judge = self.entry["judge"]
+        if judge is not None and not os.path.isfile(self.in_project(judge)):
+            raise ValueError(f"config.yaml: cascades/{self.name}/judge must be a file, and there is no {judge}")
+
+    def _names(self):
+        """The configured parts that have an entry of their own."""
+        names = [*STAGES, "stage_3", "clip_judge", *([] if self.embeds_path else ["text_encoder"])]
+        return [part for part in names if self.entry[part] is not None]
+
     # --- the hub ---
 
     def on_hub(self) -> dict[str, dict]:
         """{part: where it is} of the parts that are repositories on the hub."""
-        names = [*STAGES, "stage_3", "clip_judge", *([] if self.embeds_path else ["text_encoder"])]
-        parts = {part: self.entry[part] for part in names if self.entry[part] is not None}
+        parts = {part: self.entry[part] for part in self._names()}
         # These two are in stage I's repository.
         parts |= {option: self.entry["stage_1"] for option in ("safety_checker", "watermark") if self.entry[option]}
         keys = ("model", "revision", "variant")

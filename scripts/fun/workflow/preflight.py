@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from fun.data.prompts import prompts_of
+from fun.data.prompts import long_prompts, prompts_of
 
 SCRIPTS = Path(__file__).parents[2]
-SMALL_VOCABULARY = 1000  # words; T5's has 32,000 pieces of words, which make up any word
 
 
 def run_preflight(plan: dict) -> list[str]:
@@ -40,24 +39,34 @@ def run_preflight(plan: dict) -> list[str]:
 
 
 def check_words(experiments: dict[str, dict], tokenizer: str) -> list[str]:
-    """A warning for each experiment with words that a small text encoder was never taught, which it all takes for one.
+    """A warning for each experiment with words that a text encoder was never taught, all of which it takes for one.
 
-    tokenizer: its spiece.model. There are no warnings if its vocabulary is a real one, or the package is missing.
+    tokenizer: its spiece.model. There are no warnings unless its vocabulary is one of whole words, or if the package is missing.
     """
     if importlib.util.find_spec("sentencepiece") is None or not Path(tokenizer).is_file():
         return []
     from sentencepiece import SentencePieceProcessor
 
     model = SentencePieceProcessor(model_file=tokenizer)
-    if model.vocab_size() > SMALL_VOCABULARY:
+    pieces = [
+        model.id_to_piece(i) for i in range(model.vocab_size()) if not (model.is_control(i) or model.is_unknown(i))
+    ]
+    known = sorted(piece[1:] for piece in pieces)
+    if not all(piece.startswith("▁") and len(piece) > 1 for piece in pieces):  # as in T5's, pieces make up any word
         return []
-    known = sorted(piece[1:] for i in range(model.vocab_size()) if (piece := model.id_to_piece(i)).startswith("▁"))
     return [
         f"{name}: the text encoder does not know {', '.join(map(repr, unknown))}; it knows only "
         + ", ".join(sorted(known, key=lambda word: -max(_likeness(word, other) for other in unknown)))
         for name, experiment in experiments.items()
         if (unknown := sorted({word for prompt in prompts_of(experiment) for word in prompt.split()} - {*known}))
     ]
+
+
+def check_lengths(experiments: dict[str, dict], tokenizer: str, max_length: int) -> list[str]:
+    """A warning for each prompt that is too long for a text encoder on this machine; none if the package is missing."""
+    if importlib.util.find_spec("sentencepiece") is None or not Path(tokenizer).is_file():
+        return []
+    return long_prompts({name: prompts_of(entry) for name, entry in experiments.items()}, tokenizer, max_length)
 
 
 def _likeness(word, other):

@@ -1,0 +1,22 @@
+"""An anagram as a PDF to print and to cut."""
+
+from fun.workflow.log import log_to
+
+log_to(snakemake.log[0])
+
+from fun.data.files import write_whole
+from fun.data.tensors import load_arrays
+from fun.reporting.printout import printout
+from fun.weights.safety import black_out, mark
+
+experiment = snakemake.params.experiment
+if "views" not in experiment:
+    raise ValueError(f"only anagrams can be printed, not the task {experiment['task']}")
+
+stage = next(stage for stage in ("stage_3", "stage_2", "stage_1") if stage in snakemake.params.stages)
+arrays, made = load_arrays(snakemake.input[stage])
+safety = load_arrays(snakemake.input.safety)[0] if "safety" in snakemake.input.keys() else {}
+arrays = black_out(arrays, made["samples"], safety[stage]) if stage in safety else arrays
+arrays = mark(arrays, safety["watermark"]) if "watermark" in safety else arrays
+seeds = [sample["seed"] for sample in made["samples"]]
+write_whole(snakemake.output[0], printout(arrays["x_0"], seeds, experiment["views"], made["grid"]))
