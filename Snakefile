@@ -4,12 +4,15 @@ snakemake --cores 1 all        everything, ending in results/report.html
 snakemake -n                   what would be done
 """
 
+import os
+
 from snakemake.utils import min_version
 
 min_version("9.27")
 
 
-configfile: "config.yaml"
+# Under --directory the working directory may have a configuration of its own.
+configfile: "config.yaml" if os.path.exists("config.yaml") else os.path.join(workflow.current_basedir, "config.yaml")
 
 
 include: "rules/common.smk"

@@ -37,6 +37,11 @@ CLIP = [
             T5 + [name.format("") for name in SHARDS + INDEX],
             [name.format(".fp16") for name in SHARDS + INDEX],
         ),
+        (
+            Part("clip_judge", "laion/clip", "main", None),
+            [*CLIP[:1], *CLIP[2:5], "tokenizer.json"],
+            ["open_clip_pytorch_model.bin.index.json"],
+        ),
         (Part("clip_judge", "openai/clip", "main", None), CLIP, ["README.md", "flax_model.msgpack", "tf_model.h5"]),
     ],
 )

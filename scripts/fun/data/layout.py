@@ -27,6 +27,7 @@ FOLDERS = {
     "watermark": {"watermarker": (MODEL,)},
     "clip_judge": {"": (MODEL, PICTURES, *BPE)},
 }
+VOCABULARIES = ("spiece.model", "vocab.json", "merges.txt")  # which may be in tokenizer.json
 EXACTLY = ("text_encoder", "stage_1", "stage_2")  # parts that are loaded in the requested variant or not at all
 SMALL = (".json", ".txt", ".model")  # configurations and vocabularies
 INDEX = re.compile(r"[a-z_]+\.(safetensors|bin)\.index(\.(?P<variant>[a-z0-9]+))?\.json")
@@ -44,7 +45,7 @@ def files_of(part: str, variant: str | None, paths: Iterable[str]) -> list[str]:
     for folder, needed in FOLDERS[part].items():
         inside = {path.rpartition("/")[2] for path in paths if path.rpartition("/")[0] == folder}
         for name in needed:
-            if name not in inside:
+            if name not in inside and not (name in VOCABULARIES and "tokenizer.json" in inside):
                 raise ValueError(f"has no {folder}/{name}".replace(" /", " "))
         chosen = [name for name in inside if name.endswith(SMALL) and not INDEX.fullmatch(name)]
         chosen += _weights(part, variant, folder, inside) if MODEL in needed else []
