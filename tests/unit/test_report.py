@@ -51,6 +51,10 @@ class Tags(HTMLParser):
         self.tags.append((tag, dict(attributes)))
 
 
+def test_no_picture_waits_until_it_is_looked_at(page):
+    assert "loading=" not in page  # all are in the file, and what makes a PDF of it does not scroll
+
+
 def test_made_in_another_folder_it_is_equal_to_the_byte(folder, page, tmp_path):
     shutil.copytree(folder, tmp_path / "elsewhere")
     again = [read_figure(path) for path in sorted((tmp_path / "elsewhere").glob("*/figure.json"))]

@@ -256,6 +256,30 @@ def test_on_paper_nothing_is_folded(visit):
     expect(page.locator("input:visible")).to_have_count(0)
 
 
+def test_on_paper_every_picture_is_there(visit):
+    page = visit()
+    stored = page.locator("main img").count()
+    assert stored > 80
+    assert page.pdf().count(b"/Subtype /Image") >= stored
+
+
+def test_on_paper_nothing_is_parted_from_its_heading(visit):
+    page = visit()
+    page.emulate_media(media="print")
+
+    def breaks(selector, side):
+        found = page.locator(selector).evaluate_all(
+            "(all, side) => all.map((one) => getComputedStyle(one)[side])", side
+        )
+        assert found
+        return set(found)
+
+    heads = ("h2", "main h3", "h4", ".term", ".figure > .caption", ".ruler-figure figcaption", ".row-name", "thead")
+    assert {place: breaks(place, "breakAfter") for place in heads} == dict.fromkeys(heads, {"avoid"})
+    whole = (".ruler-figure", ".strip", ".panel", ".block-chart", ".block-row", ".block-flip", ".states > li")
+    assert {place: breaks(place, "breakInside") for place in whole} == dict.fromkeys(whole, {"avoid"})
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_no_serious_barrier(visit, scheme, width):

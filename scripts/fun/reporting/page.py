@@ -206,7 +206,7 @@ class Pictures:
         name = "picture pixelated" if min(width, height) <= LARGEST_PIXELATED else "picture"
         size = f'class="{name}" width="{width}" height="{height}"'
         if key not in self._numbers:
-            return Markup(f'<img {size} loading="lazy" src="{self._uri(key)}" alt="{escape(alt)}">')
+            return Markup(f'<img {size} src="{self._uri(key)}" alt="{escape(alt)}">')
         role = f'role="img" aria-label="{escape(alt)}"' if alt else 'aria-hidden="true"'
         use = f'<use href="#picture-{self._numbers[key]}"/>'
         return Markup(f'<svg {size} viewBox="0 0 {width} {height}" {role}>{use}</svg>')
