@@ -205,6 +205,7 @@ rule figure:
     params:
         experiment=experiment,
         section=section,
+        pictures=pictures_shown,
         shown_with=shown_with,
     script:
         "../scripts/figure.py"

@@ -220,6 +220,12 @@ def user_pictures(wildcards):
     return {entry: in_project(path) for entry, path in pictures.items()}
 
 
+def pictures_shown(wildcards):
+    """How a figure names the user's pictures: the file's name without its folder, and the start of its SHA-256."""
+    files = [(entry, path, content([path])) for entry, path in user_pictures(wildcards).items()]
+    return {entry: f"{os.path.basename(path)}, SHA-256 {digest[0][:8]}…" for entry, path, digest in files if digest}
+
+
 def drawn_from(stage):
     """What is in the weights of a stage, and in the user's pictures that an experiment needs. Not from the job's `input`:
     Snakemake compares no parameters that are."""

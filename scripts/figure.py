@@ -55,5 +55,6 @@ write_figure(
     blocks=blocks,
     metrics=metrics + measured,
     provenance={"cascade": cascade, "command": f"snakemake --cores 1 {snakemake.output.figure}"}
+    | snakemake.params.pictures
     | {key: text for key, text in experiment.items() if key in ("licence", "negative_prompt") and text},
 )

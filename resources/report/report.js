@@ -181,11 +181,13 @@ function openDetails(panel) {
   dialog.querySelector("#details-title").textContent = title || panel.closest(".figure").querySelector("h3").textContent;
   dialog.querySelector(".details-alt").textContent = picture.getAttribute("alt") || picture.getAttribute("aria-label");
   dialog.querySelector(".details-picture").replaceChildren(picture.cloneNode(true));
-  const entries = [...made.querySelectorAll(".entries > div")].map((entry) => entry.cloneNode(true));
+  const common = "plain" in panel.dataset ? ".entries > .of-all" : ".entries > div"; // nothing made a plain picture
+  const entries = [...made.querySelectorAll(common)].map((entry) => entry.cloneNode(true));
   const headings = [...made.querySelectorAll("thead th")].slice(1);
-  const row = made.querySelectorAll("tbody tr")[panel.dataset.panel];
-  const own = headings.map((heading, index) =>
-    element("div", {}, element("dt", {}, heading.textContent), element("dd", {}, row.children[index + 1].textContent)));
+  const cells = [...made.querySelectorAll(`tr[data-panel="${panel.dataset.panel}"] td`)];
+  const own = cells.map((cell, index) => [headings[index].textContent, cell.textContent])
+    .filter(([, value]) => value !== "–")
+    .map(([key, value]) => element("div", {}, element("dt", {}, key), element("dd", {}, value)));
   dialog.querySelector(".entries").replaceChildren(...own, ...entries);
   const command = panel.closest(".figure").querySelector(".made .command");
   dialog.querySelector(".details-command").replaceChildren(...(command ? [command.cloneNode(true)] : []));

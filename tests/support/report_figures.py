@@ -88,7 +88,15 @@ def write_figures(folder):
         "forward_process",
         "A six, drowning",
         "The same digit with more and more noise.",
-        [{"layout": "row", "panels": [panel(noised(six, t / 1000), f"t = {t}") for t in (0, 250, 500, 750)]}],
+        [
+            {
+                "layout": "row",
+                "panels": [
+                    panel(six, "the picture", provenance={}),
+                    *(panel(noised(six, t / 1000), f"t = {t}", provenance={"t": t}) for t in (250, 500, 750)),
+                ],
+            }
+        ],
     )
     write(
         "denoising",

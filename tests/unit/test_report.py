@@ -221,9 +221,23 @@ def test_a_copy_of_ifs_weights_gets_the_licence_notice(figures, model, notice):
 def test_what_pictures_have_in_common_is_said_once(figures):
     guidance = next(figure for figure in figures if figure.id == "guidance")
     common, columns, rows = made_table(guidance, guidance.blocks[0])
-    assert ("sampler", "ddpm") in common and "command" not in dict(common)
+    assert ("sampler", "ddpm", True) in common and "command" not in [key for key, *_ in common]
     assert columns == ["guidance scale", "seed"]
     assert rows[0] == ["1", "0"] and len(rows) == 24
+
+
+def test_a_picture_that_nothing_made_has_no_row_of_dashes(figures, page):
+    forward = next(figure for figure in figures if figure.id == "forward")
+    common, columns, rows = made_table(forward, forward.blocks[0])
+    assert (columns, rows) == (["t"], [None, ["250"], ["500"], ["750"]])
+    assert ("sampler", "ddpm", True) in common
+    made = page[page.index('id="made-forward-0"') : page.index("</details>", page.index('id="made-forward-0"'))]
+    assert "–" not in made and made.count("<tr data-panel=") == 3 and '<tr data-panel="1">' in made
+
+
+def test_what_no_picture_has_is_not_mentioned(figures):
+    block = {"panels": [{"provenance": {"seed": seed, "revision": None}} for seed in (1, 2)]}
+    assert made_table(replace(figures[0], provenance={}), block) == ([], ["seed"], [["1"], ["2"]])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Part A as a user runs it, on a tiny cascade: whole, again, changed, refused."""
 
 import copy
+import hashlib
 import os
 import re
 import resource
@@ -137,6 +138,8 @@ def test_the_report_shows_every_figure_and_no_markup_of_a_prompt(finished):
     assert all(f"tiny_{name}" in page for name in EXPERIMENTS)
     assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)" in page
     assert str(finished.folder) not in page
+    for name in ("picture.png", "mask.png"):
+        assert f"{name}, SHA-256 {hashlib.sha256((finished.folder / name).read_bytes()).hexdigest()[:8]}…" in page
 
 
 def test_snakemakes_own_report_has_every_picture(finished):

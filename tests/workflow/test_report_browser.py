@@ -223,6 +223,16 @@ def test_a_picture_opens_with_what_made_it(visit):
     expect(buttons.nth(9)).to_be_focused()
 
 
+def test_what_made_a_picture_is_not_said_of_one_that_nothing_made(visit):
+    page = visit()
+    dialog = page.get_by_role("dialog")
+    for picture, entries in ((0, 0), (2, 1)):
+        page.locator("#figure-forward .tiles button").nth(picture).click()
+        expect(dialog.locator("dt", has_text="sampler")).to_have_count(1)  # said of the whole figure
+        expect(dialog.locator("dt").get_by_text("t", exact=True)).to_have_count(entries)
+        page.keyboard.press("Escape")
+
+
 def test_the_command_can_be_copied(visit):
     page = visit(permissions=["clipboard-read", "clipboard-write"])
     page.locator("#figure-guidance .made summary").click()

@@ -16,13 +16,16 @@ MISSING = object()
 
 
 def made_table(figure, block):
-    """(common, columns, rows) of a block: [(key, text)], [key], and for each panel [text]."""
-    made = [figure.provenance | panel["provenance"] for panel in block["panels"]]
-    keys = [key for key in dict.fromkeys(key for entries in made for key in entries) if key not in HIDDEN]
-    shared = [key for key in keys if len({repr(entries.get(key, MISSING)) for entries in made}) == 1]
+    """What made the pictures of a block, as (common, columns, rows): what all have in common, [(key, text, whether it is said
+    of the whole figure)]; the other keys, [key]; and a row of texts for each panel, None for a picture that nothing made."""
+    made = [figure.provenance | panel["provenance"] if panel["provenance"] else None for panel in block["panels"]]
+    drawn = [entries for entries in made if entries] or [figure.provenance]
+    keys = dict.fromkeys(key for entries in drawn for key, value in entries.items() if value is not None)
+    keys = [key for key in keys if key not in HIDDEN]
+    shared = [key for key in keys if len({repr(entries.get(key, MISSING)) for entries in drawn}) == 1]
     columns = [key for key in keys if key not in shared]
-    common = [(key_text(key), value_text(made[0][key])) for key in shared]
-    rows = [[value_text(entries.get(key)) for key in columns] for entries in made]
+    common = [(key_text(key), value_text(drawn[0][key]), key in figure.provenance) for key in shared]
+    rows = [entries and [value_text(entries.get(key)) for key in columns] for entries in made]
     return common, [key_text(key) for key in columns], rows
 
 
