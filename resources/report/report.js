@@ -8,6 +8,8 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll(".scrub").forEach(makeScrub);
   document.querySelectorAll(".tiles, .states").forEach(makeOpenable);
   document.querySelectorAll(".copy").forEach(makeCopy);
+  document.querySelectorAll(".figure").forEach(makeOneStop);
+  document.querySelectorAll(".scroll, .formula").forEach(makeScrollable);
   if (matchMedia("(max-width: 68rem)").matches) document.querySelector(".contents details").open = false;
   followContents();
 });
@@ -119,6 +121,7 @@ function makeScrub(scrub) {
     slider.value = String(index);
     output.textContent = words(states[index], ".state");
     slider.setAttribute("aria-valuetext", output.textContent);
+    scrub.dispatchEvent(new Event("shown", { bubbles: true }));
   };
   const stop = () => {
     clearInterval(timer);
@@ -141,28 +144,53 @@ function makeScrub(scrub) {
   show(states.length - 1);
 }
 
-// A picture opens with what made it. All pictures of a block are one stop of the Tab key; arrow keys move between them.
+// A picture opens with what made it.
 function makeOpenable(group) {
-  const buttons = [...group.querySelectorAll(".panel")].map((panel) => {
+  group.querySelectorAll(".panel").forEach((panel) => {
     const button = buttonFrame(panel.querySelector(".frame"), { "aria-haspopup": "dialog" });
     button.addEventListener("click", () => openDetails(panel));
-    return button;
   });
-  if (!group.classList.contains("tiles")) return;
-  const top = (button) => button.getBoundingClientRect().top;
-  const columns = () => buttons.filter((button) => top(button) === top(buttons[0])).length;
-  buttons.forEach((button, index) => {
-    button.tabIndex = index === 0 ? 0 : -1;
-    button.addEventListener("keydown", (event) => {
-      const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns(), ArrowUp: -columns(), Home: -index, End: buttons.length - 1 - index };
-      const next = buttons[index + steps[event.key]];
-      if (!next) return;
-      event.preventDefault();
-      button.tabIndex = -1;
-      next.tabIndex = 0;
-      next.focus();
+}
+
+// A figure is one stop of the Tab key. The arrow keys move between what is in it: left and right to the next, up and down to
+// the next row. A slider keeps left and right for itself.
+function makeOneStop(figure) {
+  const all = [...figure.querySelectorAll("button, input, summary")];
+  const visible = () => all.filter((control) => control.checkVisibility());
+  const stopAt = (stop) => all.forEach((control) => { control.tabIndex = control === stop ? 0 : -1; });
+  const check = () => { if (!visible().some((control) => control.tabIndex === 0)) stopAt(visible()[0]); };
+  const rowwise = (from, direction) => {
+    const here = from.getBoundingClientRect();
+    const distances = visible().map((control) => {
+      const box = control.getBoundingClientRect();
+      const down = direction > 0 ? box.top - here.bottom : here.top - box.bottom;
+      const across = Math.abs(box.left + box.width / 2 - here.left - here.width / 2);
+      return [down < -1 ? Infinity : Math.round(down / 16) * 1e5 + across, control];
     });
+    const [distance, nearest] = distances.reduce((best, other) => (other[0] < best[0] ? other : best));
+    return distance < Infinity ? nearest : null;
+  };
+  figure.addEventListener("focusin", (event) => { if (all.includes(event.target)) stopAt(event.target); });
+  figure.addEventListener("toggle", check, true);
+  figure.addEventListener("shown", check);
+  figure.addEventListener("keydown", (event) => {
+    if (!all.includes(event.target) || event.altKey || event.ctrlKey || event.metaKey) return;
+    const order = visible();
+    const index = order.indexOf(event.target);
+    const moves = { ArrowDown: () => rowwise(event.target, 1), ArrowUp: () => rowwise(event.target, -1) };
+    if (event.target.type !== "range") {
+      Object.assign(moves, { ArrowRight: () => order[index + 1], ArrowLeft: () => order[index - 1], Home: () => order[0], End: () => order.at(-1) });
+    }
+    if (!moves[event.key]) return;
+    event.preventDefault();
+    moves[event.key]()?.focus();
   });
+  stopAt(visible()[0]);
+}
+
+// What is scrolled sideways is a stop of the Tab key only where it is wider than its place.
+function makeScrollable(region) {
+  new ResizeObserver(() => { region.tabIndex = region.scrollWidth > region.clientWidth ? 0 : -1; }).observe(region);
 }
 
 function infoButton(panel) {
@@ -191,7 +219,7 @@ function openDetails(panel) {
   dialog.querySelector(".entries").replaceChildren(...own, ...entries);
   const command = panel.closest(".figure").querySelector(".made .command");
   dialog.querySelector(".details-command").replaceChildren(...(command ? [command.cloneNode(true)] : []));
-  dialog.querySelectorAll(".copy").forEach(makeCopy);
+  dialog.querySelectorAll(".copy").forEach((button) => { button.tabIndex = 0; makeCopy(button); });
   dialog.showModal();
 }
 

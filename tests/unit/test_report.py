@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
@@ -15,10 +16,11 @@ from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
 from fun.reporting.charts import chart_svg, chart_table, ticks
+from fun.reporting.digit_figures import Epoch, Model, denoising_figure, samples_figure, schedules_figure
 from fun.reporting.figure import checksum, read_figure, write_figure
 from fun.reporting.numerals import exponent_text, factor_text, number_text, size_text
 from fun.reporting.page import RESOURCES, SECTIONS, render_page
-from fun.reporting.provenance import made_table, without_folders
+from fun.reporting.provenance import made_table, value_text, without_folders
 from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
 
 
@@ -162,6 +164,30 @@ def test_every_section_has_its_words(figures):
         assert "&lt;m" not in words  # MathML that was escaped
 
 
+SPOKEN = {"ε": "epsilon", "α": "alpha", "¯": "bar", "^": "hat", "γ": "gamma", "σ": "sigma", "θ": "theta", "𝒩": "N"}
+SPOKEN |= {
+    "t′": "t prime",
+    "0": "zero",
+    "1": "one",
+    "2": "two",
+    "+": "plus",
+    "−": "minus",
+    "=": "equals",
+    "←": "becomes",
+}
+
+
+@pytest.mark.parametrize("key", SECTIONS)
+def test_a_formula_is_spoken_as_it_is_written(key):
+    environment = Environment(loader=FileSystemLoader(RESOURCES), autoescape=True)
+    words = environment.get_template(f"sections/{key}.html.j2").render()
+    for spoken, formula in re.findall(r'aria-label="Formula: (.*?)".*?<math(.*?)</math>', words, re.DOTALL):
+        seen = re.findall(r"<(?:mi|mn|mo|mtext)[^>]*>(?:<mi>)?([\w^¯+−=←′]+)</", formula)
+        asked = Counter(word for token in seen for word in SPOKEN.get(token, token).split())
+        said = Counter(re.findall(r"\w+", spoken))
+        assert {word: said[word] for word in asked} == dict(asked)
+
+
 def test_success_is_counted_over_all_samples(page):
     assert "20 of 24 succeeded" in page and "4 of 5 succeeded" in page
 
@@ -289,6 +315,34 @@ def test_names_in_a_chart_are_escaped():
     chart = line(x=[1, 2], y=[1, 2])
     chart["series"][0]["name"] = chart["y"]["label"] = HOSTILE
     assert "<script" not in chart_svg(chart, HOSTILE)
+
+
+def test_numbers_are_written_alike_in_captions_and_tables():
+    picture = np.zeros((28, 28), np.uint8)
+    signal = {"linear": [1, 0.0123], "cosine": [1, 1.64e-4]}
+    schedules = schedules_figure({"linear": {1: picture}, "cosine": {1: picture}}, signal, "cosine", 0)
+    assert "1.64 × 10⁻⁴" in schedules["caption"] and "0.0123" in schedules["caption"]
+    rate, distance = {"value": 0.9876, "low": 0.98, "high": 0.99, "n": 2000}, {"value": 1.234567, "n": 2000}
+    denoising = [
+        {"t": 5, "kind": way, "psnr": 20.0, "class_accuracy": rate} for way in ("noisy", "one_step", "iterative")
+    ]
+    scores = {"class_accuracy": rate, "frechet_distance": distance, "frechet_floor": distance, "denoising": denoising}
+    drawn = {
+        "grid": np.zeros((40, 28, 28), np.uint8),
+        "clean": np.zeros((10, 28, 28), np.uint8),
+        "noised_at": np.array([5]),
+    }
+    drawn |= {f"{way}_5": drawn["clean"] for way in ("noisy", "one_step", "iterative")}
+    epoch = Epoch(20, drawn, scores, {"sampler": {}, "guidance_scale": 2.0, "seed": 0})
+    model = Model("m", "small", True, 12000, [epoch])
+    figures = [schedules, samples_figure(model), denoising_figure(model)]
+    texts = [figure["caption"] for figure in figures]
+    texts += [panel["label"] for figure in figures for block in figure["blocks"] for panel in block["panels"]]
+    assert not [text for text in texts if re.search(r"\de[-+]\d|\d,\d|\d%", text)]
+    assert "98.76\u00a0% of 2000 read as asked; Fréchet distance 1.235" in samples_figure(model)["blocks"][0]["panels"][
+        0
+    ]["label"].replace("\u202f", "")
+    assert value_text(1.64e-7) == number_text(1.64e-7) and value_text(0.25) == "0.25"
 
 
 def test_numbers_are_written_as_one_reads_them():

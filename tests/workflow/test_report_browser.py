@@ -1,11 +1,17 @@
 """The report in a real browser: headless Chromium, driven by Playwright. Without one the tests are skipped, but not in CI."""
 
 import os
+import re
 import shutil
+from io import BytesIO
+from itertools import pairwise
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from fun.reporting.page import render_page
+from fun.reporting.charts import chart_svg
+from fun.reporting.page import RESOURCES, render_page
 from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -249,6 +255,92 @@ def test_without_a_script_every_picture_is_visible(visit):
         expect(picture).to_be_visible()
     expect(page.locator("#figure-six_nine .flip").first.get_by_text("a golden nine")).to_be_visible()
     expect(page.locator(".control:visible")).to_have_count(0)
+
+
+def test_on_a_narrow_screen_every_picture_of_a_grid_has_its_label(visit):
+    page = visit(360)
+    labels = page.locator(".grid .label").all()
+    assert len(labels) == 24 + 8 + 40
+    for label in labels:
+        assert label.bounding_box()["width"] > 5 and label.bounding_box()["height"] > 5
+    assert page.locator("#figure-guidance .grid .frame").first.bounding_box()["width"] > 60
+
+
+@pytest.mark.parametrize("count", range(2, 7))
+def test_lines_that_coincide_are_all_seen(browser, count):
+    axes = {"x": {"label": "epoch"}, "y": {"label": "loss"}}
+    series = [{"name": str(number), "x": list(range(20)), "y": [k % 7 for k in range(20)]} for number in range(count)]
+    page = browser.new_page(viewport={"width": 500, "height": 400}, color_scheme="light")
+    style = (RESOURCES / "report.css").read_text()
+    page.set_content(f"<style>{style}</style>{chart_svg({'kind': 'line', 'series': series} | axes, 'words')}")
+    pixels = np.asarray(Image.open(BytesIO(page.screenshot())).convert("RGB"), dtype=int)
+    page.close()
+    inks = [re.search(f"--s{number}: #(......)", style)[1] for number in range(count)]
+    inks = [[int(ink[k : k + 2], 16) for k in (0, 2, 4)] for ink in inks]
+    seen = [(np.abs(pixels - ink).max(-1) < 12).sum() for ink in inks]
+    assert min(seen) / sum(seen) > {2: 0.2, 3: 0.1}.get(count, 0.02)
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_in_forced_colours_no_line_of_a_heading_covers_the_one_above(visit, width):
+    page = visit(width, forced_colors="active")
+    lines = page.locator("h1, h2, h3").evaluate_all(
+        """(all) => all.map((heading) => {
+            const range = document.createRange(), boxes = [];
+            const texts = document.createTreeWalker(heading, NodeFilter.SHOW_TEXT);
+            while (texts.nextNode()) {
+              range.selectNodeContents(texts.currentNode);
+              boxes.push(...[...range.getClientRects()].map((box) => [box.top, box.bottom]));
+            }
+            return boxes;
+        })"""
+    )
+    assert max(len(boxes) for boxes in lines) > 1
+    for boxes in lines:
+        tops = sorted({(round(top), round(bottom)) for top, bottom in boxes})
+        assert all(above[1] <= below[0] + 1 for above, below in pairwise(tops)), tops
+
+
+def test_a_figure_is_one_stop_of_the_tab_key_and_arrows_reach_all_of_it(visit):
+    page = visit()
+    stops = page.evaluate(
+        """() => [...document.querySelectorAll(".figure")].map((figure) =>
+            [...figure.querySelectorAll("*")].filter((one) => one.tabIndex >= 0 && one.checkVisibility()).length)"""
+    )
+    assert stops == [1] * 8
+    figure = page.locator("#figure-denoising")
+    figure.get_by_role("button").first.focus()
+    reached = set()
+    for _ in range(40):
+        reached.add(page.evaluate("(document.activeElement.ariaLabel || document.activeElement.textContent).trim()"))
+        slider = page.evaluate("document.activeElement.type") == "range"
+        page.keyboard.press("ArrowDown" if slider else "ArrowRight")
+    assert {"Play", "What made this", "Through time: The iterative run", "What made “one step”"} <= reached
+    page.keyboard.press("Enter")  # on the summary
+    page.keyboard.press("ArrowRight")
+    expect(figure.locator(".copy")).to_be_focused()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('.figure')?.id") == "figure-sampling"
+    page.keyboard.press("Shift+Tab")
+    expect(figure.locator(".copy")).to_be_focused()
+    figure.locator(".made summary").click()  # what was the stop is hidden now
+    assert (
+        figure.evaluate(
+            "one => [...one.querySelectorAll('[tabindex=\"0\"]')].filter((c) => c.checkVisibility()).length"
+        )
+        == 1
+    )
+
+
+def test_a_figure_stays_reachable_when_its_stop_is_hidden(visit):
+    page = visit()
+    scrub = page.locator("#figure-reverse .scrub")
+    scrub.locator("li:visible button.frame").first.focus()
+    scrub.get_by_role("slider").evaluate("slider => { slider.value = 0; slider.dispatchEvent(new Event('input')); }")
+    stops = page.locator("#figure-reverse [tabindex='0']").evaluate_all(
+        "all => all.map((one) => one.checkVisibility())"
+    )
+    assert stops == [True]
 
 
 def test_nothing_is_wider_than_the_screen(visit):

@@ -20,7 +20,7 @@ MARKERS = {  # a shape for each series, so that they differ without colour; cent
     4: "M0,4.4L4.2,-3.2H-4.2z",
     5: "M-4,-1.2h2.8v-2.8h2.4v2.8h2.8v2.4h-2.8v2.8h-2.4v-2.8h-2.8z",
 }
-MOST_MARKERS = 40  # a curve with more points is drawn without markers
+MOST_MARKERS = 20  # a curve with more points is drawn without markers, which would hide each other
 
 
 def chart_svg(chart, description):

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from fun.reporting.numerals import number_text, percent_text
+
 MNIST_SIZE = 60_000
 STATES_SHOWN = 12  # between noise and digit
 WAYS = {"noisy": "noisy", "one_step": "one step", "iterative": "iterative"}
@@ -84,7 +86,8 @@ def samples_figure(model: Model) -> dict:
     return {
         "id": f"{model.key}_samples",
         "title": f"Digits of the {model.name} model, epoch by epoch",
-        "caption": f"{last.number} epochs of {model.images_per_epoch:,} images = {passes:.3g} passes over MNIST. {what} "
+        "caption": f"{last.number} epochs of {number_text(model.images_per_epoch)} images = {number_text(passes)} passes over MNIST. "
+        f"{what} "
         "The noise they start from is the same in every epoch, so you can watch a digit take shape.",
         "section": "training",
         "blocks": [{"layout": "scrub", "panels": panels}],
@@ -99,8 +102,11 @@ def samples_figure(model: Model) -> dict:
 def _summary(scores):
     """An epoch's scores in one line."""
     accuracy, floor = scores.get("class_accuracy"), scores["frechet_floor"]
-    words = f"Fréchet distance {scores['frechet_distance']['value']:.2f} (real digits: {floor['value']:.2f})"
-    return f"{accuracy['value']:.1%} of {accuracy['n']:,} read as asked; {words}" if accuracy else words
+    distance = number_text(scores["frechet_distance"]["value"])
+    words = f"Fréchet distance {distance} (real digits: {number_text(floor['value'])})"
+    if not accuracy:
+        return words
+    return f"{percent_text(accuracy['value'])} of {number_text(accuracy['n'])} read as asked; {words}"
 
 
 def _percent(rate):
@@ -154,7 +160,7 @@ def denoising_figure(model: Model) -> dict:
         {
             "picture": sheet(last.showcase[f"{way}_{t}"][:10], 10),
             "label": f"{title}, t = {t}: {scored[t, way]['psnr']:.1f} dB, "
-            f"{scored[t, way]['class_accuracy']['value']:.0%} read right",
+            f"{percent_text(scored[t, way]['class_accuracy']['value'])} read right",
             "alt": f"The ten digits noised to t = {t}: {title}.",
             "provenance": {**made, "t": t},
         }
@@ -215,15 +221,15 @@ def curves_figure(losses: dict, scores: dict, judge: dict) -> dict:
         ),
         _over_epochs(
             "Class accuracy",
-            f"How often a classifier ({judge['value']:.2%} right on real test digits) reads the digit that was asked for; "
+            f"How often a classifier ({percent_text(judge['value'])} right on real test digits) reads the digit that was asked for; "
             "the band is the 95 % Wilson interval.",
             {"label": "read as asked", "unit": "%", "max": 100},
             of_accuracy,
         ),
         _over_epochs(
             "Fréchet distance",
-            "How far the drawn digits' features are from those of the 60,000 training digits, "
-            f"{floor['frechet_distance.n'].iloc[-1]:,} digits each time; the floor is that of as many real test digits.",
+            f"How far the drawn digits' features are from those of the {number_text(MNIST_SIZE)} training digits, "
+            f"{number_text(int(floor['frechet_distance.n'].iloc[-1]))} digits each time; the floor is that of as many real test digits.",
             {"label": "Fréchet distance", "log": True},
             [*of_distance, {"name": "real digits (floor)"} | of_floor],
         ),
@@ -235,7 +241,7 @@ def curves_figure(losses: dict, scores: dict, judge: dict) -> dict:
         "over all noise levels, most of them easy.",
         "section": "training",
         "blocks": [block for block in blocks if block["chart"]["series"]],
-        "metrics": [{"name": "classifier's accuracy on 10,000 real test digits"} | _percent(judge)],
+        "metrics": [{"name": f"classifier's accuracy on {number_text(10_000)} real test digits"} | _percent(judge)],
     }
 
 
@@ -281,7 +287,8 @@ def schedules_figure(
         "id": "mnist_schedules",
         "title": "The forward process on a digit",
         "caption": "The same digit and the same noise under two schedules. The linear one stops early: at its last timestep "
-        f"xₜ still holds {signal['linear'][-1]:.2f} of the digit (the cosine schedule: {signal['cosine'][-1]:.1e}), "
+        f"xₜ still holds {number_text(signal['linear'][-1])} of the digit (the cosine schedule: "
+        f"{number_text(signal['cosine'][-1])}), "
         "while sampling starts from pure noise, which the network never saw in training. "
         f"The models here are trained with the {trained_with} schedule.",
         "section": "forward_process",

@@ -17,6 +17,11 @@ def number_text(value):
     return f"{value:.4g}".replace("-", "−")
 
 
+def percent_text(share):
+    """A share from 0 to 1 as a percentage: 0.98765 is 98.77 %."""
+    return f"{number_text(100 * share)}\u00a0%"
+
+
 def superscript(exponent):
     """An integer exponent in superscript digits."""
     return str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

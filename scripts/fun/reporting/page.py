@@ -241,7 +241,8 @@ def _column_rules(figures):
     widths = {block["columns"] for figure in figures for block in figure.blocks if block["layout"] == "grid"}
     return "".join(
         f".columns-{n}{{--columns:repeat({n},minmax(0,1fr))}}\n"
-        f".columns-{n}.named.dense .panel:nth-last-of-type(n+{n + 1}) .label{{display:none}}\n"  # the last row labels all
+        # the last row's labels stand for all rows; on a narrow screen, where a row becomes several, each picture has its own
+        f"@media print,(min-width:48.01rem){{.columns-{n}.named.dense .panel:nth-last-of-type(n+{n + 1}) .label{{display:none}}}}\n"
         for n in sorted(widths)
     )
 

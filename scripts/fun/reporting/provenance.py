@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from fun.reporting.numerals import number_text
+
 HIDDEN = {"command", "licence"}  # shown elsewhere
 PATHS = {
     "model",
@@ -66,5 +68,6 @@ def value_text(value):
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        text = f"{value:.6g}"
+        return number_text(value) if "e" in text else text
     return str(value) if value != "" else "(empty)"
