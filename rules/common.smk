@@ -31,7 +31,15 @@ from fun.workflow.experiments import (
 from fun.workflow.documents import Document
 from fun.workflow.modules import code_of
 from fun.workflow.parts import HASHES, Parts, still_to_make
-from fun.workflow.plan import check_targets, check_walks, complete_config, epoch_minutes, report_figures, sampled_epochs
+from fun.workflow.plan import (
+    check_targets,
+    check_walks,
+    command_options,
+    complete_config,
+    epoch_minutes,
+    report_figures,
+    sampled_epochs,
+)
 from fun.workflow.preflight import check_lengths, check_pictures, check_words, run_preflight
 from fun.workflow.refusals import canonical, nearest
 
@@ -283,6 +291,23 @@ def figures_shown():
     return report_figures(CASCADE, EXPERIMENTS, MODELS)
 
 
+def figures_to_make(wildcards):
+    """The figures that the report waits for; the report so far waits for none."""
+    return [] if wildcards.so_far else figures_shown()
+
+
+def figures_there(wildcards):
+    """The figures that a report shows; in the report so far each with the start of its SHA-256, because they are not among its inputs."""
+    if not wildcards.so_far:
+        return figures_shown()
+    return {path: content([path])[0][:12] for path in figures_shown() if os.path.exists(path)}
+
+
+def figures_planned(wildcards):
+    """How many figures there will be, if the report may show fewer."""
+    return len(figures_shown()) if wildcards.so_far else None
+
+
 def report_resources():
     """Templates, style and script of the page."""
     return [shipped(path.relative_to(BASE)) for path in sorted((BASE / "resources/report").rglob("*.*"))]
@@ -363,6 +388,14 @@ def warnings_of(experiments):
         found += check_words(experiments, tokenizer)
         found += [] if encoder["truncate"] else check_lengths(experiments, tokenizer, encoder["max_length"])
     return found
+
+
+def run_options(wildcards):
+    """The options that give this run its configuration, for the commands that the report offers.
+    workflow.config_settings: jobs are given the same ones. A function, because braces in an option are not wildcards.
+    """
+    settings = workflow.config_settings
+    return command_options(dict(settings.config), settings.configfiles, BASE)
 
 
 def preflight():

@@ -1,6 +1,6 @@
 """The report: every figure on one page that opens offline.
 
-Needs the figures of all other rules; makes results/report.html.
+Needs the figures of all other rules; makes results/report.html, or results/report_so_far.html of those that are there.
 """
 
 
@@ -29,23 +29,29 @@ rule model_sizes:
 
 
 rule report:
-    """results/report.html: a pure function of the figures, the configuration and the versions."""
+    """results/report.html: a pure function of the figures, the configuration and the versions. results/report_so_far.html:
+    the same of the figures that are there now, without any other job."""
     input:
-        figures=figures_shown(),
-        pictures=[path.removesuffix(".json") for path in figures_shown()],
-        sizes="results/model_sizes.json",
+        figures=figures_to_make,
+        pictures=lambda wildcards: [path.removesuffix(".json") for path in figures_to_make(wildcards)],
+        sizes=lambda wildcards: [] if wildcards.so_far else "results/model_sizes.json",
         page=report_resources(),
         code=modules("report"),
     output:
-        report("results/report.html", caption="../resources/report/captions/report.rst", category="The report"),
+        report("results/report{so_far}.html", caption="../resources/report/captions/report.rst", category="The report"),
     log:
-        "results/logs/report.log",
+        "results/logs/report{so_far}.log",
     benchmark:
-        "results/benchmarks/report.tsv"
+        "results/benchmarks/report{so_far}.tsv"
+    wildcard_constraints:
+        so_far="|_so_far",
     conda:
         "../envs/environment.yaml"
     params:
+        figures=figures_there,
+        out_of=figures_planned,
         config=report_config,
+        options=run_options,
         packages=["torch", "diffusers", "transformers", "torchmetrics", "numpy", "pillow", "snakemake"],
     script:
         "../scripts/report.py"

@@ -54,7 +54,7 @@ write_figure(
     section=snakemake.params.section,
     blocks=blocks,
     metrics=metrics + measured,
-    provenance={"cascade": cascade, "command": f"snakemake --cores 1 {snakemake.output.figure}"}
+    provenance={"cascade": cascade}
     | snakemake.params.pictures
     | {key: text for key, text in experiment.items() if key in ("licence", "negative_prompt") and text},
 )

@@ -29,4 +29,4 @@ noised = {
 signal = {name: schedule.alpha_bar(torch.arange(T)).sqrt().tolist() for name, schedule in schedules.items()}
 
 figure = schedules_figure(noised, signal, params.schedule["name"], params.seed)
-write_figure(Path(path).parent, **figure, provenance={"command": f"snakemake --cores 1 {path}"})
+write_figure(Path(path).parent, **figure)

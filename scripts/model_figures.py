@@ -26,4 +26,4 @@ figures = {
     output.denoising: denoising_figure(model),
 }
 for path, figure in figures.items():
-    write_figure(Path(path).parent, **figure, provenance={"command": f"snakemake --cores 1 {path}"})
+    write_figure(Path(path).parent, **figure)

@@ -10,10 +10,11 @@ from fun.data.files import write_whole
 from fun.reporting.figure import read_figure
 from fun.reporting.page import read_comparison, render_page
 
-figures = [read_figure(path) for path in snakemake.input.figures]
-versions = {name: version(name) for name in snakemake.params.packages}
-comparison = read_comparison(snakemake.input.sizes)
+params = snakemake.params
+figures = [read_figure(path) for path in params.figures]
+versions = {name: version(name) for name in params.packages}
+comparison = read_comparison(snakemake.input.sizes) if snakemake.input.sizes else None
 
-page = render_page(figures, snakemake.params.config, versions, comparison)
+page = render_page(figures, params.config, versions, comparison, params.options, params.out_of)
 write_whole(snakemake.output[0], page)
 print(f"{len(figures)} figures, {len(page) / 1e6:.1f} MB")

@@ -74,8 +74,7 @@ def write_figures(folder):
     paths = []
 
     def write(name, section, title, caption, blocks, **entries):
-        made = MADE | {"prompt": title.lower(), "command": f"snakemake --cores 1 results/miniature/{name}/figure.json"}
-        entries = {"provenance": made} | entries
+        entries = {"provenance": MADE | {"prompt": title.lower()}} | entries
         paths.append(
             write_figure(
                 folder / name, id=name, section=section, title=title, caption=caption, blocks=blocks, **entries

@@ -1,12 +1,14 @@
 """What the rules ask of fun.workflow: experiments read and checked, what each consists of, where the cascade's parts are."""
 
 import copy
+import shlex
 import shutil
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from snakemake.cli import parse_config
 
 from fun.data.images import make_mask
 from fun.data.prompts import normalise, prompts_of
@@ -21,7 +23,15 @@ from fun.workflow.experiments import (
     what_is_sampled,
 )
 from fun.workflow.parts import Parts
-from fun.workflow.plan import check_targets, check_walks, complete_config, epoch_minutes, report_figures, sampled_epochs
+from fun.workflow.plan import (
+    check_targets,
+    check_walks,
+    command_options,
+    complete_config,
+    epoch_minutes,
+    report_figures,
+    sampled_epochs,
+)
 from fun.workflow.preflight import check_lengths, check_pictures, check_words
 from fun.workflow.refusals import canonical, checked
 from project import PROJECT, SUPPORT
@@ -443,3 +453,35 @@ def test_an_embeddings_name_depends_on_the_prompt_and_its_encoder(configured, tm
         ValueError, match="prompt_embeds must be a .pth file, or a folder .*: folder has no .*safetensors"
     ):
         Parts("m", entry, str, "folder").embedding("a dog")
+
+
+@pytest.mark.parametrize(
+    ("entries", "files", "words"),
+    [
+        ({}, [], []),
+        ({"cascade": "deepfloyd"}, [], ["--config", "cascade=deepfloyd"]),
+        ({}, ["/p/q/config.yaml", "/p/q/presets/full.yaml"], ["--configfile", "config.yaml", "presets/full.yaml"]),
+        ({}, ["/p/q/../mine.yaml", "/home/somebody/a b.yaml"], ["--configfile", "mine.yaml", "a b.yaml"]),
+        ({}, ["/p/quite/mine.yaml"], ["--configfile", "mine.yaml"]),
+        (
+            {"prompt_embeds": "/p/q/e.pth", "experiments": "/srv/x/mine.yaml"},
+            [],
+            ["--config", "prompt_embeds=e.pth", "experiments=mine.yaml"],
+        ),
+        ({"prompt_embeds": None, "x": True, "n": 3}, [], ["--config", "prompt_embeds=", "x=True", "n=3"]),
+        ({"mnist": {"data": "/srv/m", "s": ["1", "it's"]}}, [], ["--config", "mnist={data: m, s: ['1', it's]}"]),
+    ],
+)
+def test_a_run_s_options_are_quoted_and_have_no_folder_of_this_machine(entries, files, words):
+    assert shlex.split(command_options(entries, files, "/p/q")) == words
+
+
+def test_snakemake_reads_the_options_back():
+    entries = {
+        "cascade": "deepfloyd",
+        "mnist": {"epochs": "2", "notes": ["a b", "c: d", "ü", "$HOME `x`"]},
+        "number": 2,
+        "none": None,
+    }
+    _, *settings = shlex.split(command_options(entries, [], "/p/q"))
+    assert parse_config(settings) == entries

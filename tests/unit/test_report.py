@@ -2,13 +2,16 @@
 
 import base64
 import hashlib
+import html
 import json
 import re
+import shlex
 import shutil
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,16 +22,18 @@ from fun.reporting.charts import chart_svg, chart_table, ticks
 from fun.reporting.digit_figures import Epoch, Model, denoising_figure, samples_figure, schedules_figure
 from fun.reporting.figure import checksum, read_figure, write_figure
 from fun.reporting.numerals import exponent_text, factor_text, number_text, size_text
-from fun.reporting.page import RESOURCES, SECTIONS, render_page
+from fun.reporting.page import RESOURCES, SECTIONS, render_page, story
 from fun.reporting.provenance import made_table, value_text, without_folders
 from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("figures")
-    load_figures(folder)
-    return folder
+    folder = Path("results/miniature")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("project"))
+        load_figures(folder)
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +62,12 @@ def test_no_picture_waits_until_it_is_looked_at(page):
     assert "loading=" not in page  # all are in the file, and what makes a PDF of it does not scroll
 
 
-def test_made_in_another_folder_it_is_equal_to_the_byte(folder, page, tmp_path):
-    shutil.copytree(folder, tmp_path / "elsewhere")
-    again = [read_figure(path) for path in sorted((tmp_path / "elsewhere").glob("*/figure.json"))]
+def test_made_in_another_folder_it_is_equal_to_the_byte(folder, page, tmp_path, monkeypatch):
+    assert str(Path.cwd()) not in page
+    shutil.copytree(folder, tmp_path / folder)
+    monkeypatch.chdir(tmp_path)
+    again = [read_figure(path) for path in sorted(folder.glob("*/figure.json"))]
     assert render_page(again, CONFIG, VERSIONS, COMPARISON) == page
-    assert str(folder) not in page
 
 
 def test_every_picture_is_in_the_page_once(figures, page):
@@ -197,6 +203,27 @@ def test_the_command_and_what_made_a_picture_stand_in_the_page(page):
     assert "<dt>revision</dt><dd>0123456789abcdef</dd>" in page
 
 
+def test_each_command_has_the_options_of_the_run(figures):
+    page = render_page(figures, CONFIG, VERSIONS, options="--configfile presets/full.yaml --config 'cascade=a b'")
+    commands = [html.unescape(command) for command in re.findall("<code>(.*?)</code>", page)]
+    assert len(commands) == len(figures) + 1 and commands[-1].startswith("snakemake --cores all all --configfile ")
+    options = ["--configfile", "presets/full.yaml", "--config", "cascade=a b"]
+    for figure, command in zip(story_order(figures), commands[:-1], strict=True):
+        target = f"results/miniature/{figure.id}/figure.json"
+        assert shlex.split(command) == ["snakemake", "--cores", "1", target, *options]
+
+
+def test_a_report_of_some_figures_says_how_many(figures, page):
+    so_far = render_page(figures[:2], CONFIG, VERSIONS, out_of=19)
+    assert "The report so far: 2 of 19 figures are there." in so_far[: so_far.index("</header>")]
+    assert "The report so far" not in page
+    assert "0 of 19 figures" in render_page([], CONFIG, VERSIONS, out_of=19)
+
+
+def story_order(figures):
+    return [figure for section in story(figures) for figure in section.figures]
+
+
 def test_the_licence_of_deepfloyd_stands_only_beside_its_pictures(figures, folder, tmp_path):
     assert "non-commercial research only" not in render_page(figures, CONFIG, VERSIONS)
     shutil.copytree(folder / "forward", tmp_path / "forward")
@@ -247,7 +274,7 @@ def test_a_copy_of_ifs_weights_gets_the_licence_notice(figures, model, notice):
 def test_what_pictures_have_in_common_is_said_once(figures):
     guidance = next(figure for figure in figures if figure.id == "guidance")
     common, columns, rows = made_table(guidance, guidance.blocks[0])
-    assert ("sampler", "ddpm", True) in common and "command" not in [key for key, *_ in common]
+    assert ("sampler", "ddpm", True) in common
     assert columns == ["guidance scale", "seed"]
     assert rows[0] == ["1", "0"] and len(rows) == 24
 

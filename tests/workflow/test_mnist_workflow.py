@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -45,7 +46,8 @@ def finished(new_workflow, tiny):
 
 def test_it_ends_in_a_report(finished):
     page = (finished.folder / "results/report.html").read_text()
-    assert "3 epochs of 2,560 images" in page
+    assert "3 epochs of 2\u202f560 images" in page
+    assert "<code>snakemake --cores all all --configfile tiny.yaml</code>" in page
     for model in MODELS:
         assert f"{model}_samples" in page
     scores = json.loads((finished.folder / "results/mnist/class_conditioned/epoch_3/scores.json").read_text())
@@ -61,6 +63,25 @@ def test_the_report_is_made_again_to_the_byte(finished, tiny):
     path.unlink()
     finished.run("--cores", 1, *tiny(finished))
     assert digests(finished.folder) == finished.made
+
+
+def test_a_report_of_what_is_there_makes_nothing_else(finished, tiny, tmp_path):
+    page, away = "results/report_so_far.html", "results/mnist/curves/figure.json"
+    path, given = finished.folder / page, tiny(finished)
+    try:
+        (finished.folder / away).rename(tmp_path / "figure.json")
+        assert finished.planned("--cores", 1, page, *given) == {"report": 1}
+        finished.run("--cores", 1, page, *given)
+        few = path.read_text()
+        assert finished.planned("--cores", 1, page, *given) == {}
+    finally:
+        (tmp_path / "figure.json").rename(finished.folder / away)
+    assert finished.planned("--cores", 1, page, *given) == {"report": 1}
+    finished.run("--cores", 1, page, *given)
+    shown, total = re.search(r"The report so far: (\d+) of (\d+) figures", path.read_text()).groups()
+    assert shown == total and f"The report so far: {int(total) - 1} of {total} figures" in few
+    assert "figure-mnist_curves" in path.read_text() and "figure-mnist_curves" not in few
+    path.unlink()
 
 
 def test_snakemakes_own_report_needs_no_network(finished, tiny):

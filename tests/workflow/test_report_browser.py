@@ -5,6 +5,7 @@ import re
 import shutil
 from io import BytesIO
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,7 +44,10 @@ if CHROMIUM is None:
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     path = folder / "report.html"
-    path.write_text(render_page(load_figures(folder), CONFIG, VERSIONS, COMPARISON), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        page = render_page(load_figures(Path("results/miniature")), CONFIG, VERSIONS, COMPARISON)
+    path.write_text(page, encoding="utf-8")
     return path
 
 

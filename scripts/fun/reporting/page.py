@@ -54,13 +54,15 @@ class Section:
     figures: list
 
 
-def render_page(figures, config, versions, comparison=None):
+def render_page(figures, config, versions, comparison=None, options="", out_of=None):
     """The whole report as one HTML text.
 
     figures: `fun.reporting.figure.Figure`s, in their order within a section.
     config: the configuration, as nested dicts and lists; printed without the folders of absolute paths.
     versions: name of a package -> its version.
     comparison: the models side by side: [{name, network, parameters, flops_per_step, steps, image_size, note?}], or None.
+    options: of Snakemake, for the commands that the page offers: those that gave the run its configuration.
+    out_of: how many figures there will be, for a page of those that are there so far; None for the whole report.
 
     Raises ValueError if two figures have the same id, or one belongs to a section that the page does not have.
     """
@@ -83,6 +85,7 @@ def render_page(figures, config, versions, comparison=None):
         axis_title=axis_title,
         made_table=made_table,
         command_of=command_of,
+        options=options,
         states=states,
         row_of=row_of,
     )
@@ -92,6 +95,7 @@ def render_page(figures, config, versions, comparison=None):
         style=Markup(style),
         script=Markup(script),
         sections=story(figures),
+        so_far=out_of is not None and f"{len(figures)} of {out_of} figures",
         heroes=heroes,
         comparison=comparison or [],
         ruler=_parameter_ruler(comparison),

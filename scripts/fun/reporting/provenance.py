@@ -1,10 +1,11 @@
 """What made the pictures, as tables: what they have in common once, and a row for each with what differs."""
 
+import shlex
 from pathlib import Path
 
 from fun.reporting.numerals import number_text
 
-HIDDEN = {"command", "licence"}  # shown elsewhere
+HIDDEN = {"licence"}  # shown elsewhere
 PATHS = {
     "model",
     "judge",
@@ -31,9 +32,9 @@ def made_table(figure, block):
     return common, [key_text(key) for key in columns], rows
 
 
-def command_of(figure):
-    """The command that makes the figure again; "" if none is stated."""
-    return figure.provenance.get("command") or ""
+def command_of(figure, options):
+    """The command that makes the figure again. options: those that gave the run its configuration, quoted for a shell."""
+    return f"snakemake --cores 1 {shlex.quote((figure.folder / 'figure.json').as_posix())} {options}".rstrip()
 
 
 def made_with(figures, key):

@@ -2,6 +2,11 @@
 
 import contextlib
 import math
+import os
+import shlex
+from pathlib import Path
+
+import yaml
 
 from fun.data.prompts import prompts_of
 from fun.data.timesteps import check_walk
@@ -103,3 +108,35 @@ def report_figures(cascade: str | None, experiments: dict, models: list[str]) ->
     of_experiments = [f"results/{cascade}/{name}/figure.json" for name in experiments]
     mnist = ["results/mnist/schedules/figure.json", *of_models, "results/mnist/curves/figure.json"]
     return [*of_experiments, *mnist]
+
+
+def command_options(entries: dict, files: list[str | Path], project: str | Path) -> str:
+    """The options --configfile and --config of a run, as typed in a shell in the project's folder.
+
+    An absolute path inside the project becomes relative to it; of any other only the name is left, so that no folder of this
+    machine is shown.
+    """
+    words = [_shown(entry, project) for entry in map(str, files)]
+    settings = [f"{key}={_setting(_shown(value, project))}" for key, value in entries.items()]
+    return shlex.join([*(["--configfile", *words] if words else []), *(["--config", *settings] if settings else [])])
+
+
+def _shown(value, project):
+    """A value of the configuration with its absolute paths shortened."""
+    if isinstance(value, dict):
+        return {key: _shown(inside, project) for key, inside in value.items()}
+    if isinstance(value, list):
+        return [_shown(inside, project) for inside in value]
+    if not isinstance(value, str) or not os.path.isabs(value):
+        return value
+    path = Path(os.path.normpath(value))
+    return str(path.relative_to(project)) if path.is_relative_to(project) else path.name
+
+
+def _setting(value):
+    """A value as --config reads it: nothing for None, YAML on one line for what has parts."""
+    if isinstance(value, (dict, list)):
+        return yaml.safe_dump(
+            value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+        ).strip()
+    return "" if value is None else str(value)
