@@ -14,8 +14,9 @@ from snakemake.logging import logger
 BASE = Path(workflow.current_basedir).absolute().parent  # also where another workflow includes this one as a module
 sys.path.insert(0, str(BASE / "scripts"))
 # For the jobs, too: a package of the same name that PYTHONPATH leads to must not win.
-if not os.environ.get("PYTHONPATH", "").startswith(str(BASE / "scripts")):
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(BASE / "scripts"), os.environ.get("PYTHONPATH")]))
+FIRST, *REST = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+if FIRST != str(BASE / "scripts"):
+    os.environ.update(PYTHONPATH=os.pathsep.join([str(BASE / "scripts"), *filter(None, [FIRST, *REST])]))
 from fun.data.prompts import file_hashes, prompts_of
 from fun.data.timesteps import steps_made
 from fun.workflow.experiments import (

@@ -461,15 +461,15 @@ def test_an_embeddings_name_depends_on_the_prompt_and_its_encoder(configured, tm
         ({}, [], []),
         ({"cascade": "deepfloyd"}, [], ["--config", "cascade=deepfloyd"]),
         ({}, ["/p/q/config.yaml", "/p/q/presets/full.yaml"], ["--configfile", "config.yaml", "presets/full.yaml"]),
-        ({}, ["/p/q/../mine.yaml", "/home/somebody/a b.yaml"], ["--configfile", "mine.yaml", "a b.yaml"]),
-        ({}, ["/p/quite/mine.yaml"], ["--configfile", "mine.yaml"]),
+        ({}, ["/p/q/../mine.yaml", "/home/somebody/a b.yaml"], ["--configfile", "…/mine.yaml", "…/a b.yaml"]),
+        ({}, ["/p/quite/mine.yaml"], ["--configfile", "…/mine.yaml"]),
         (
             {"prompt_embeds": "/p/q/e.pth", "experiments": "/srv/x/mine.yaml"},
             [],
-            ["--config", "prompt_embeds=e.pth", "experiments=mine.yaml"],
+            ["--config", "prompt_embeds=e.pth", "experiments=…/mine.yaml"],
         ),
         ({"prompt_embeds": None, "x": True, "n": 3}, [], ["--config", "prompt_embeds=", "x=True", "n=3"]),
-        ({"mnist": {"data": "/srv/m", "s": ["1", "it's"]}}, [], ["--config", "mnist={data: m, s: ['1', it's]}"]),
+        ({"mnist": {"data": "/srv/m", "s": ["1", "it's"]}}, [], ["--config", "mnist={data: …/m, s: ['1', it's]}"]),
     ],
 )
 def test_a_run_s_options_are_quoted_and_have_no_folder_of_this_machine(entries, files, words):

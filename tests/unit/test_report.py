@@ -373,6 +373,8 @@ def test_numbers_are_written_alike_in_captions_and_tables():
 
 
 def test_numbers_are_written_as_one_reads_them():
+    assert (number_text(9999.7), size_text(999_600)) == ("10\u202f000", "1 million")
+    assert value_text(0.00016) == number_text(0.00016) == "1.60 × 10⁻⁴" and value_text(0.0) == "0"
     assert [number_text(value) for value in (None, -2, 0.98765, 0)] == ["–", "−2", "0.9877", "0"]
     assert [size_text(value) for value in (388_000, 4_304_695_110, 12)] == ["388 thousand", "4.3 billion", "12"]
     assert (factor_text(11107), factor_text(2.296), exponent_text(11107)) == ("11\u202f000", "2.3", "4.0")

@@ -9,7 +9,7 @@ def number_text(value):
         return "–"
     if isinstance(value, (str, bool)):
         return str(value)
-    if isinstance(value, int) or abs(value) >= 10_000:
+    if isinstance(value, int) or abs(value) >= 9999.5:  # rounds to five digits
         return f"{round(value):,}".replace(",", "\u202f").replace("-", "−")
     if value and abs(value) < 1e-3:
         mantissa, exponent = f"{value:.2e}".split("e")
@@ -30,7 +30,7 @@ def superscript(exponent):
 def size_text(value):
     """A count in thousands, millions, billions or trillions, to three digits: 388000 is 388 thousand."""
     for power, word in ((12, "trillion"), (9, "billion"), (6, "million"), (3, "thousand")):
-        if value >= 10**power:
+        if value >= 0.9995 * 10**power:  # rounds to 1
             return f"{value / 10**power:.3g} {word}"
     return f"{value:.3g}"
 

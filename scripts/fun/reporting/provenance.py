@@ -70,5 +70,5 @@ def value_text(value):
         return "yes" if value else "no"
     if isinstance(value, float):
         text = f"{value:.6g}"
-        return number_text(value) if "e" in text else text
+        return number_text(value) if "e" in text or abs(value) < 1e-3 else text
     return str(value) if value != "" else "(empty)"

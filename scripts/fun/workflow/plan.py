@@ -113,8 +113,8 @@ def report_figures(cascade: str | None, experiments: dict, models: list[str]) ->
 def command_options(entries: dict, files: list[str | Path], project: str | Path) -> str:
     """The options --configfile and --config of a run, as typed in a shell in the project's folder.
 
-    An absolute path inside the project becomes relative to it; of any other only the name is left, so that no folder of this
-    machine is shown.
+    An absolute path inside the project becomes relative to it; of any other only "…/" and the name is left, so that no folder
+    of this machine is shown.
     """
     words = [_shown(entry, project) for entry in map(str, files)]
     settings = [f"{key}={_setting(_shown(value, project))}" for key, value in entries.items()]
@@ -130,7 +130,7 @@ def _shown(value, project):
     if not isinstance(value, str) or not os.path.isabs(value):
         return value
     path = Path(os.path.normpath(value))
-    return str(path.relative_to(project)) if path.is_relative_to(project) else path.name
+    return str(path.relative_to(project)) if path.is_relative_to(project) else f"…/{path.name}"
 
 
 def _setting(value):
