@@ -113,6 +113,7 @@ if CASCADE is not None:
         PROMPTS = {
             PARTS.embedding(prompt): prompt for prompt in sorted({"", *sum(map(prompts_of, EXPERIMENTS.values()), [])})
         }
+TO_ENCODE = still_to_make(PROMPTS)  # looked for once: a network file system may show more of them later
 
 
 wildcard_constraints:
@@ -182,7 +183,7 @@ def device(wildcards):
 
 def prompts_to_encode(wildcards):
     """The prompts without embeddings, in order. A function, because braces in a prompt are not wildcards."""
-    return [PROMPTS[file] for file in still_to_make(PROMPTS)]
+    return [PROMPTS[file] for file in TO_ENCODE]
 
 
 # --- experiments ---

@@ -12,7 +12,7 @@ rule read_embeds:
         fetched=ancient(PARTS.fetched("stage_1", "stage_2")),
         code=modules("read_embeds"),
     output:
-        still_to_make(PROMPTS),
+        TO_ENCODE,
     log:
         "results/logs/read_embeds.log",
     localrule: True

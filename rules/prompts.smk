@@ -10,7 +10,7 @@ rule encode_prompts:
         fetched=ancient(PARTS.fetched("text_encoder")),
         code=modules("encode_prompts"),
     output:
-        still_to_make(PROMPTS),
+        TO_ENCODE,
     log:
         "results/logs/encode_prompts.log",
     benchmark:

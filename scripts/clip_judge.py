@@ -23,7 +23,7 @@ if (gone := why_gone(snakemake.input.fetched, "clip_judge")) is not None:
 
 folder, device = find_model(params.folder, "clip_judge", snakemake.input.fetched), pick_device(params.device)
 check_fits("clip_judge", folder, params.model | {"dtype": "float32"}, device)
-clip = load_clip(folder, device)
+clip = load_clip(folder, params.model["variant"], device)
 
 scores = {}
 for stage in params.stages:

@@ -69,7 +69,7 @@ ELSEWHERE = {
     "draw_digits.py": ['Image.fromarray(picture.numpy()).save(folder / f"{name}.png")'],  # in whole_folder
     "fun/data/files.py": ['with whole_file(path) as temporary, open(temporary, "wb") as file:'],
     "fun/workflow/log.py": [
-        'log = open(path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 (open as long as the job runs)'
+        'log = open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 (open as long as the job runs)'
     ],
 }
 

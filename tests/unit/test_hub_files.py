@@ -2,7 +2,13 @@
 
 import httpx2
 import pytest
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from fun.weights.hub import Part, check_disk, in_cache, needed
 from fun.weights.hub_errors import explained, is_gone, reason
@@ -71,6 +77,11 @@ def test_only_what_a_part_needs_is_chosen(part, files, beside):
             "has no index of its 2 weight files in text_encoder",
         ),
         (
+            Part("text_encoder", XL, "main", None),  # the second shard is one of another split
+            [*T5, SHARDS[0].format(""), "text_encoder/model-00002-of-00003.safetensors", *INDEX],
+            "has 1 of the 3 weight files in text_encoder",
+        ),
+        (
             Part("text_encoder", XL, "main", None),
             [T5[0], T5[2], "text_encoder/model.safetensors"],
             "has no tokenizer/spiece",
@@ -112,8 +123,23 @@ def test_a_branch_that_the_cache_does_not_know_is_the_only_whole_commit(tmp_path
 
 
 @pytest.mark.parametrize(
+    ("revision", "found"), [("main", True), ("aaaaaaa", True), ("bbbbbbb", False), ("v1.0", False)]
+)
+def test_another_name_of_a_version_is_not_guessed(tmp_path, monkeypatch, revision, found):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    snapshot(tmp_path, "a" * 40, UNET)
+    assert (in_cache(Part("stage_1", XL, revision, "fp16")) is not None) == found
+
+
+@pytest.mark.parametrize(
     ("error", "gone"),
-    [(RepositoryNotFoundError, True), (RevisionNotFoundError, True), (GatedRepoError, False), (HfHubHTTPError, False)],
+    [
+        (RepositoryNotFoundError, True),
+        (RevisionNotFoundError, True),
+        (RemoteEntryNotFoundError, True),
+        (GatedRepoError, False),
+        (HfHubHTTPError, False),
+    ],
 )
 def test_gone_is_only_what_does_not_exist(error, gone):
     response = httpx2.Response(404, request=httpx2.Request("GET", "https://hub.example"))

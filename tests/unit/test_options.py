@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clip(folder):
-    return load_clip(folder / "clip", CPU)
+    return load_clip(folder / "clip", None, CPU)
 
 
 def pictures(n, size=32, seed=0):
@@ -195,11 +195,12 @@ def test_finished_pictures_have_the_watermark_and_tiny_ones_do_not(folder):
     drawn = {
         "x_0": pictures(2, 64).numpy(),
         "one_step": pictures(2, 64, 1).numpy(),
+        "states": pictures(3, 64, 2).numpy(),
         "original": pictures(1, 64).numpy(),
     }
     shown = mark(drawn, watermark)
     assert np.array_equal(shown["original"], drawn["original"])
-    for name in ("x_0", "one_step"):
+    for name in ("x_0", "one_step", "states"):
         for before, after in zip(drawn[name], shown[name], strict=True):
             assert to_picture(after).tobytes() == paste_watermark(to_picture(before), watermark).tobytes()
     small = to_picture(pictures(1, 16)[0].numpy())

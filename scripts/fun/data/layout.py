@@ -31,6 +31,7 @@ VOCABULARIES = ("spiece.model", "vocab.json", "merges.txt")  # which may be in t
 EXACTLY = ("text_encoder", "stage_1", "stage_2")  # parts that are loaded in the requested variant or not at all
 SMALL = (".json", ".txt", ".model")  # configurations and vocabularies
 INDEX = re.compile(r"[a-z_]+\.(safetensors|bin)\.index(\.(?P<variant>[a-z0-9]+))?\.json")
+SHARD = re.compile(r"-(\d+)-of-(\d+)")
 FORMATS = ("safetensors", "bin")  # in order of preference; a .bin is read with weights_only
 
 
@@ -66,6 +67,8 @@ def _weights(part, variant, folder, inside):
         stored = stored_as(inside, variant)
     except ValueError as error:
         raise ValueError(f"has no weights {where}: {error}") from error
+    if part == "stage_3" and not stored["use_safetensors"]:
+        raise ValueError(f"has no safetensors {where}")
     if part in EXACTLY and stored != {"variant": variant, "use_safetensors": True}:
         raise ValueError(f"has no safetensors {f'of variant {variant}' if variant else 'without a variant'} {where}")
     ending = "safetensors" if stored["use_safetensors"] else "bin"
@@ -73,8 +76,9 @@ def _weights(part, variant, folder, inside):
     whole = [name for name in chosen if "-of-" not in name]
     if whole:
         return whole
-    shards = max(int(re.search(r"-of-(\d+)", name)[1]) for name in chosen)
-    if len(chosen) != shards:
+    shards = max(int(SHARD.search(name)[2]) for name in chosen)
+    chosen = [name for name in chosen if int(SHARD.search(name)[2]) == shards]  # without what another split has left
+    if {int(SHARD.search(name)[1]) for name in chosen} != set(range(1, shards + 1)):
         raise ValueError(f"has {len(chosen)} of the {shards} weight files {where}")
     indices = [name for name in inside if (match := INDEX.fullmatch(name)) and match["variant"] == stored["variant"]]
     indices = [name for name in indices if f".{ending}." in name]

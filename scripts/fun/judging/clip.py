@@ -45,9 +45,9 @@ class Clip:
         return F.normalize(self.model.visual_projection(pooled).float(), dim=1).cpu()
 
 
-def load_clip(folder: Path, device: torch.device) -> Clip:
+def load_clip(folder: Path, variant: str | None, device: torch.device) -> Clip:
     """Load CLIP from a model's folder in the layout of transformers."""
-    stored = stored_as((path.name for path in folder.iterdir()), None)
+    stored = stored_as((path.name for path in folder.iterdir()), variant)
     model = CLIPModel.from_pretrained(folder, local_files_only=True, weights_only=True, dtype=torch.float32, **stored)
     return Clip(
         model.to(device).eval(),

@@ -21,6 +21,7 @@ from fun.weights.hub_errors import explained, is_gone
 from fun.weights.memory import in_gb
 
 OPTIONAL = ("stage_3", "clip_judge")  # parts that a run can do without
+SHORT = re.compile("[0-9a-f]{7,39}")
 COMMIT, SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
 
 
@@ -55,12 +56,13 @@ def needed(part: Part, paths: Iterable[str]) -> list[str]:
 
 def in_cache(part: Part) -> Snapshot | None:
     """The part as it is in the local hub cache, or None if it is missing or incomplete there. Where the cache does not say which
-    commit a branch was at, the only one that has all of the part stands for it."""
+    commit main was at, or which one is cut short, the only one that has all of the part stands for it."""
     snapshots = repository(part.model) / "snapshots"
     commit = part.revision
     if not COMMIT.fullmatch(commit):
         ref = snapshots.parent / "refs" / commit
-        commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else "*"
+        unknown = f"{commit}*" if SHORT.fullmatch(commit) else "*" if commit == "main" else "-"
+        commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else unknown
     whole = [found for folder in snapshots.glob(commit) if (found := _snapshot(part, folder)) is not None]
     return whole[0] if len(whole) == 1 else None
 
@@ -96,14 +98,20 @@ def on_hub(part: Part) -> Snapshot:
 def available(part: Part) -> Snapshot:
     """The part from the cache if it is there, else from the hub.
 
-    For a branch, which may have moved, the hub is always asked, unless HF_HUB_OFFLINE is set.
+    For a branch, which may have moved, the hub is always asked, unless HF_HUB_OFFLINE is set; the cache will do if it has the
+    part and the hub does not any more.
 
     Raises: as `on_hub`.
     """
     cached = in_cache(part)
     if cached is not None and (COMMIT.fullmatch(part.revision) or constants.HF_HUB_OFFLINE):
         return cached
-    return on_hub(part)
+    try:
+        return on_hub(part)
+    except OSError as error:
+        if cached is not None and is_gone(error):
+            return cached
+        raise
 
 
 def missing_bytes(part: Part, snapshot: Snapshot) -> int:

@@ -8,10 +8,12 @@ from urllib.parse import urlsplit
 import httpx2
 from huggingface_hub import constants, get_token
 from huggingface_hub.errors import (
+    DisabledRepoError,
     GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -29,9 +31,10 @@ def explained(model: str, revision: str) -> Iterator[None]:
 
 
 def is_gone(error: OSError) -> bool:
-    """Whether an error of `explained` means that the repository or its revision does not exist (any more)."""
+    """Whether an error of `explained` means that the repository, its revision or what was in it does not exist (any more)."""
     cause = error.__cause__
-    return isinstance(cause, RepositoryNotFoundError | RevisionNotFoundError) and not isinstance(cause, GatedRepoError)
+    gone = RepositoryNotFoundError | RevisionNotFoundError | RemoteEntryNotFoundError | DisabledRepoError
+    return isinstance(cause, gone) and not isinstance(cause, GatedRepoError)
 
 
 def reason(error: BaseException, model: str, revision: str) -> str:
@@ -59,6 +62,8 @@ def reason(error: BaseException, model: str, revision: str) -> str:
                 else "or whether your token has access to it"
             )
             return f"there is no repository {model} at {host}: check its name in config.yaml, {hint}"
+        case RemoteEntryNotFoundError() | DisabledRepoError():
+            return f"{page} has been emptied or closed: choose another model in config.yaml"
         case RevisionNotFoundError():
             return f"{model} has no revision {revision}: choose a commit or branch from {page}/commits/main"
         case HfHubHTTPError() if status == 401:

@@ -20,6 +20,9 @@ LEFT_OUT = {  # parts that a run can do without, or have elsewhere: what to writ
     "clip_judge": "clip_judge: null",
     "safety_checker": "device: cpu",
 }
+THROUGH_MACHINE = (
+    0.5  # of T5's weights take memory on their way to a GPU: those that are converted; the others are mapped
+)
 SMALLER = {  # repository: {smaller repository: its number of parameters}
     "DeepFloyd/IF-I-XL-v1.0": {"DeepFloyd/IF-I-L-v1.0": 0.9e9, "DeepFloyd/IF-I-M-v1.0": 0.4e9},
     "DeepFloyd/IF-I-L-v1.0": {"DeepFloyd/IF-I-M-v1.0": 0.4e9},
@@ -103,17 +106,17 @@ def check_fits(part: str, folder: Path, model: dict, device) -> None:
     """Like `check_memory`, for a part in its folder that is about to be loaded onto a torch device."""
     unet = json.loads((folder / "unet/config.json").read_text(encoding="utf-8")) if part in UNETS else None
     stored = stored_bytes(folder, part, model["variant"])
-    for free, where in memories(part, model, device):
-        check_memory(part, model, stored, unet, free, where)
+    for free, where, share in memories(part, model, device):
+        check_memory(part, model, share * stored, unet, free, where)
 
 
-def memories(part: str, model: dict, device) -> list[tuple[int, str]]:
-    """(bytes free, whose memory that is) of each memory that a part needs. A text encoder goes through the machine's on its
+def memories(part: str, model: dict, device) -> list[tuple[int, str, float]]:
+    """(bytes free, whose memory that is, share of the weights that take some) of each memory that a part needs. A text encoder goes through the machine's on its
     way to a GPU; all others do, too, but are smaller than what the machine then has."""
-    found = [free_memory(device)]
+    found = [(*free_memory(device), 1.0)]
     if part == "text_encoder" and device.type != "cpu" and not model["load_in_8bit"]:
-        found.append((machine_memory(), "this machine, through which it goes to the GPU,"))
-    return [(free, where) for free, where in found if free is not None]
+        found.append((machine_memory(), "this machine, through which it goes to the GPU,", THROUGH_MACHINE))
+    return [(free, where, share) for free, where, share in found if free is not None]
 
 
 def free_memory(device) -> tuple[int | None, str]:

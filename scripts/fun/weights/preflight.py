@@ -74,8 +74,8 @@ def preflight(
     for name, (entry, _) in load.items():
         model = {"dtype": "float32"} | entry  # CLIP has no choice
         stored = _stored(snapshots[name]) if name in parts else stored_bytes(folders[name], name, model["variant"])
-        for free, where in memories(name, model, device):
-            check_memory(name, model, stored, unets.get(name), free, where)
+        for free, where, share in memories(name, model, device):
+            check_memory(name, model, share * stored, unets.get(name), free, where)
         if device.type == "cpu" and name in UNETS and weight_bytes(model, stored) > SLOW:
             warnings.append(f"{name}: without a GPU {model['model']} takes minutes per step, hours per picture")
     return warnings

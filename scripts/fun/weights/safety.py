@@ -27,7 +27,7 @@ def black_out(arrays: dict[str, np.ndarray], samples: list[dict], flagged: np.nd
 def mark(arrays: dict[str, np.ndarray], watermark: np.ndarray) -> dict[str, np.ndarray]:
     """The arrays of a stage with the watermark on the pictures that it drew, which this rounds to 8 bits per channel."""
     marked = dict(arrays)
-    for name in arrays.keys() & set(DRAWN):
+    for name in arrays.keys() & {*DRAWN, *WAY}:
         pictures = [np.asarray(paste_watermark(to_picture(x), watermark), dtype=np.float32) for x in arrays[name]]
         marked[name] = np.stack(pictures).transpose(0, 3, 1, 2) / np.float32(127.5) - 1
     return marked

@@ -25,7 +25,7 @@ def log_to(path: str) -> Callable[..., Iterator]:
     """
     began = time.perf_counter() - time.process_time()  # the process's start: until now it only imported
     terminal = sys.stderr
-    log = open(path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 (open as long as the job runs)
+    log = open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 (open as long as the job runs)
     lock(log, terminal)
     log.truncate(0)
     sys.stdout = sys.stderr = log
