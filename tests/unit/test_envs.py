@@ -37,7 +37,9 @@ def test_make_refuses_a_folder_in_which_no_job_would_start(tmp_path, name):
     shutil.copy(PROJECT / "Makefile", folder)
     (folder / "envs").mkdir()
     (folder / "envs/requirements.txt").touch()
-    done = subprocess.run(["make", "PYTHON=false", "report"], cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "PYTHON=false", "report"], cwd=folder, capture_output=True, text=True
+    )
     assert done.returncode != 0 and done.stdout == ""
     said, _make = done.stderr.splitlines()
     assert said.startswith(
@@ -51,5 +53,7 @@ def test_make_takes_any_other_folder(tmp_path):
     shutil.copy(PROJECT / "Makefile", folder)
     (folder / "envs").mkdir()
     (folder / "envs/requirements.txt").touch()
-    done = subprocess.run(["make", "PYTHON=false", "report"], cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "PYTHON=false", "report"], cwd=folder, capture_output=True, text=True
+    )
     assert done.stderr.startswith("Python 3.11 or newer is needed")

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, seed, settings
 
+from fun.data.prompts import normalise
 from generated import HOSTILE, documents
 from project import PROJECT, Workflow
 
@@ -61,13 +62,17 @@ def test_generated_configurations_are_planned_or_refused_in_a_sentence(small_wor
 )
 def test_what_is_not_plain_yaml_is_refused_and_never_run(small_workflow, text):
     status, said = plan(small_workflow(), text)
-    assert status != 0 and re.search("Config file|config.yaml: mnist", said) and "Traceback" not in said
+    assert (
+        status != 0
+        and re.search("Config file|config.yaml: mnist|config.yaml cannot be read", said)
+        and "Traceback" not in said
+    )
 
 
 def test_prompts_titles_and_pictures_may_be_called_anything(small_workflow):
     """A prompt's braces are not wildcards, its quotes and semicolons not shell: planned as they are."""
     workflow = small_workflow()
-    prompts = [text for text in HOSTILE if len(text) <= 2000]
+    prompts = list({normalise(text): text for text in HOSTILE if len(text) <= 2000}.values())
     names = ["$(touch evil).png", "a b; c.png", "'.png", "Ünï.png", "-rf.png"]
     for name in names:
         (workflow.folder / name).write_bytes((workflow.folder / "picture.png").read_bytes())

@@ -318,7 +318,7 @@ def test_a_prompt_that_is_too_long_stops_its_own_experiment_only(finished, chang
     assert re.search(
         r"^tiny_inpainting: the prompt 'one .*' has [0-9]+ tokens, and the text encoder takes 77", done.stdout, re.M
     )
-    assert not (finished.folder / stages[0]).exists() and finished.planned(stages[1]) == {}
+    assert not (finished.folder / stages[0]).exists() and finished.planned("--cores", 1, stages[1]) == {}
 
 
 def test_a_damaged_picture_is_reported_before_any_job(finished):

@@ -185,7 +185,10 @@ def test_a_damaged_checkpoint_is_named(new_workflow, finished, tiny):
     ("entries", "message"),
     [
         ({"epochs": "seven"}, 'config.yaml: mnist/epochs must be a whole number, not "seven"'),
-        ({"epohcs": 3}, 'config.yaml: mnist has an unknown entry "epohcs"; known: data, sources'),
+        (
+            {"epohcs": 3},
+            'config.yaml: mnist has an unknown entry "epohcs" (did you mean epochs?); known: data, sources',
+        ),
         ({"models": {"a/b": {"network": "small"}}}, 'config.yaml: "a/b" in mnist/models is not allowed'),
     ],
 )
