@@ -46,7 +46,7 @@ CLIP = [
         (
             Part("clip_judge", "laion/clip", "main", None),
             [*CLIP[:1], *CLIP[2:5], "tokenizer.json"],
-            ["open_clip_pytorch_model.bin.index.json"],
+            ["open_clip_pytorch_model.bin.index.json", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"],
         ),
         (Part("clip_judge", "openai/clip", "main", None), CLIP, ["README.md", "flax_model.msgpack", "tf_model.h5"]),
     ],
@@ -91,6 +91,20 @@ def test_only_what_a_part_needs_is_chosen(part, files, beside):
             Part("clip_judge", "openai/clip", "main", None),
             [n for n in CLIP if n != "pytorch_model.bin"],
             "has no weights",
+        ),
+        (
+            Part("clip_judge", "laion/clip", "main", None),  # what open_clip opens, transformers does not
+            [*(n for n in CLIP if n != "pytorch_model.bin"), "open_clip_model.safetensors"],
+            "has no weights",
+        ),
+        (
+            Part("clip_judge", "laion/clip", "main", None),
+            [
+                *(n for n in CLIP if n != "pytorch_model.bin"),
+                *(f"pytorch_model-0000{i}-of-00002.bin" for i in (1, 2)),
+                "open_clip_pytorch_model.bin.index.json",
+            ],
+            "has no index of its 2 weight files",
         ),
         (Part("safety_checker", XL, "main", None), ["safety_checker/config.json"], "has no weights in safety_checker"),
         (Part("stage_3", "x4", "main", None), ["unet/config.json"], "has no model_index.json"),

@@ -59,13 +59,17 @@ def pictures(n, size=32, seed=0):
         (["model-00001-of-00002.fp16.safetensors"], "fp16", ("fp16", True)),
         (["pytorch_model.bin", "pytorch_model.fp16.bin"], "fp16", ("fp16", False)),
         (["pytorch_model.bin", "tf_model.h5"], "fp16", (None, False)),
+        (["pytorch_model.bin", "open_clip_model.safetensors"], None, (None, False)),
     ],
 )
 def test_weights_are_taken_as_they_are_stored(names, variant, stored):
     assert tuple(stored_as(names, variant).values()) == stored
 
 
-@pytest.mark.parametrize("names", [[], ["config.json"], ["model.fp16.safetensors"], ["x4-upscaler-ema.ckpt"]])
+@pytest.mark.parametrize(
+    "names",
+    [[], ["config.json"], ["model.fp16.safetensors"], ["x4-upscaler-ema.ckpt"], ["open_clip_model.safetensors"]],
+)
 def test_files_without_weights_are_refused(names):
     with pytest.raises(ValueError, match="there are no weights among"):
         stored_as(names, "bf16")

@@ -30,6 +30,7 @@ FOLDERS = {
 VOCABULARIES = ("spiece.model", "vocab.json", "merges.txt")  # which may be in tokenizer.json
 EXACTLY = ("text_encoder", "stage_1", "stage_2")  # parts that are loaded in the requested variant or not at all
 SMALL = (".json", ".txt", ".model")  # configurations and vocabularies
+NAMES = "(diffusion_pytorch_model|pytorch_model|model)"  # of weight files that diffusers and transformers open
 INDEX = re.compile(r"[a-z_]+\.(safetensors|bin)\.index(\.(?P<variant>[a-z0-9]+))?\.json")
 SHARD = re.compile(r"-(\d+)-of-(\d+)")
 FORMATS = ("safetensors", "bin")  # in order of preference; a .bin is read with weights_only
@@ -81,7 +82,7 @@ def _weights(part, variant, folder, inside):
     if {int(SHARD.search(name)[1]) for name in chosen} != set(range(1, shards + 1)):
         raise ValueError(f"has {len(chosen)} of the {shards} weight files {where}")
     indices = [name for name in inside if (match := INDEX.fullmatch(name)) and match["variant"] == stored["variant"]]
-    indices = [name for name in indices if f".{ending}." in name]
+    indices = [name for name in indices if re.match(rf"{NAMES}\.{ending}\.", name)]
     if not indices:
         raise ValueError(f"has no index of its {shards} weight files {where}")
     return chosen + indices
@@ -109,4 +110,4 @@ def stored_as(names: Iterable[str], variant: str | None) -> dict:
 def weights_pattern(variant: str | None, ending: str) -> re.Pattern:
     """The pattern of the names of weight files, whole or in shards (in older ones the variant precedes the number)."""
     middle = rf"(\.{variant}|\.{variant}-\d+-of-\d+|-\d+-of-\d+\.{variant})" if variant else r"(-\d+-of-\d+)?"
-    return re.compile(rf"[a-z_]+{middle}\.{ending}")
+    return re.compile(rf"{NAMES}{middle}\.{ending}")
