@@ -13,8 +13,8 @@ experiment = snakemake.params.experiment
 if "views" not in experiment:
     raise ValueError(f"only anagrams can be printed, not the task {experiment['task']}")
 
-stage = next(stage for stage in ("stage_3", "stage_2", "stage_1") if stage in snakemake.params.stages)
-arrays, made = load_arrays(snakemake.input[stage])
+drawn = ((stage, *load_arrays(snakemake.input[stage])) for stage in sorted(snakemake.params.stages, reverse=True))
+stage, arrays, made = next(found for found in drawn if found[2]["samples"])  # stage III has none if it is gone
 safety = load_arrays(snakemake.input.safety)[0] if "safety" in snakemake.input.keys() else {}
 arrays = black_out(arrays, made["samples"], safety[stage]) if stage in safety else arrays
 arrays = mark(arrays, safety["watermark"]) if "watermark" in safety else arrays

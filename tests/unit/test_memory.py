@@ -6,7 +6,9 @@ import shutil
 import pytest
 import torch
 
+from fun.weights.folders import repository, save_fetched
 from fun.weights.memory import check_fits, check_memory, machine_memory, memories, smaller, stored_bytes
+from fun.weights.preflight import preflight
 from fun.workflow.preflight import run_preflight
 from tiny_options import make_clip, make_safety, make_upscaler
 
@@ -130,3 +132,29 @@ def test_without_a_gpu_large_weights_are_warned_of(tiny_cascade, tmp_path):
     assert run_preflight(plan) == ["stage_1: without a GPU large takes minutes per step, hours per picture"]
     with pytest.raises(ValueError, match="nowhere/stage_1/unet/config.json"):
         run_preflight(plan | {"load": {"stage_1": (model, "nowhere/stage_1")}})
+
+
+NOTHING = {"fetch": [], "fetched": [], "load": {}, "device": "cpu", "here": False, "embeds": None, "prompts": {}}
+
+
+def test_a_part_that_was_gone_is_told_again_in_any_locale(tmp_path, monkeypatch):
+    path = tmp_path / "stage_3_1.json"
+    save_fetched(path, {"stage_3": {"gone": "there is no repository 日本/x4"}})
+    for name, value in {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PYTHONIOENCODING", raising=False)
+    said = f"stage_3 is left out: there is no repository 日本/x4 (delete {path} to ask the hub again)"
+    assert run_preflight(NOTHING | {"fetched": [str(path)], "load": {"stage_3": (XL, None)}}) == [said]
+
+
+@pytest.mark.parametrize("vocabulary", ["spiece.model", "tokenizer.json"])
+def test_prompts_are_counted_if_there_is_a_vocabulary_to_count_with(tiny_cascade, tmp_path, monkeypatch, vocabulary):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = repository(T5["model"]) / "snapshots" / ("a" * 40) / "tokenizer"
+    shutil.copytree(tiny_cascade / "stage_1/tokenizer", folder)
+    (folder / "spiece.model").rename(folder / vocabulary)
+    entry = {"model": T5["model"], "revision": "main", "commit": "a" * 40, "files": {}}
+    save_fetched(tmp_path / "text_encoder_1.json", {"text_encoder": entry})
+    plan = {"fetched": [tmp_path / "text_encoder_1.json"], "prompts": {"long": ["red " * 9]}}
+    plan |= {"load": {"text_encoder": (T5 | {"truncate": False, "max_length": 4}, None)}}
+    assert len(preflight(**NOTHING | plan)) == (vocabulary == "spiece.model")

@@ -203,9 +203,11 @@ def test_optional_parts_that_are_gone_from_the_hub_are_left_out(workflow, hub, m
         "experiments": "gone.yaml",
     }
     (workflow.folder / "more.yaml").write_text(yaml.safe_dump(gone))
-    experiment = EXPERIMENTS["prompts"] | {"caption": "One.", "enlarge": "all"}
+    views = [{"view": view, "prompt": "a red one"} for view in ("identity", "rotate_180")]
+    experiment = {"task": "visual_anagram", "views": views, "seeds": 1, "caption": "One.", "enlarge": "all"}
     (workflow.folder / "gone.yaml").write_text(yaml.safe_dump({"prompts": experiment}))
-    arguments = ("--cores", 2, FIGURE, "--configfile", "config.yaml", "more.yaml")
+    printed = "results/deepfloyd/prompts/print.pdf"
+    arguments = ("--cores", 2, FIGURE, printed, "--configfile", "config.yaml", "more.yaml")
     done = workflow.run(*arguments)
     upscaler, clip = (shipped[part]["model"] for part in ("stage_3", "clip_judge"))
     assert re.search(rf"^stage_3 is left out: there is no repository {upscaler} at 127", done.stdout, re.MULTILINE)
@@ -219,7 +221,10 @@ def test_optional_parts_that_are_gone_from_the_hub_are_left_out(workflow, hub, m
         "Stage I",
         "Stage II",
     }
+    assert (workflow.folder / printed).read_bytes().count(b"/Type /Page\n") == 1
     assert workflow.planned(*arguments) == {}
+    next((workflow.folder / "results/deepfloyd/weights").glob("stage_3_*.json")).unlink()  # to ask the hub again
+    assert {"fetch_cascade", "stage_3", "figure", "printout"} <= {*workflow.planned(*arguments)}
 
 
 def test_a_cache_that_is_whole_is_enough_even_for_a_branch(workflow, monkeypatch, tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download
 
-from fun.data.layout import FORMATS
+from fun.data.layout import FORMATS, files_in
 from fun.data.prompts import long_prompts
 from fun.weights.folders import find_fetched, why_gone
 from fun.weights.hub import OPTIONAL, Part, available, check_disk, missing_bytes
@@ -40,7 +40,11 @@ def preflight(
         OSError, ValueError: something is wrong; the message is one sentence.
     """
     parts, snapshots, warnings = {part["name"]: Part(**part) for part in fetch}, {}, []
-    gone = {name for name in load if why_gone(fetched, name)}
+    gone = set()
+    for name, path in ((name, path) for name in load for path in fetched):
+        if (why := why_gone([path], name)) is not None:
+            warnings.append(f"{name} is left out: {why} (delete {path} to ask the hub again)")
+            gone.add(name)
     for name, part in parts.items():
         try:
             snapshots[name] = available(part)
@@ -57,8 +61,10 @@ def preflight(
         if name not in parts
     }
     if "text_encoder" in load and load["text_encoder"][1] is None and not load["text_encoder"][0]["truncate"]:
-        spiece = _file(folders, parts, snapshots, "text_encoder", "tokenizer/spiece.model")
-        warnings += long_prompts(prompts, spiece, load["text_encoder"][0]["max_length"])
+        name, spiece = "text_encoder", "tokenizer/spiece.model"
+        if spiece in (snapshots[name].files if name in parts else files_in(folders[name], name)):
+            found = _file(folders, parts, snapshots, name, spiece)
+            warnings += long_prompts(prompts, found, load[name][0]["max_length"])
     # Imported here: it takes seconds, and most problems have been found by now.
     from fun.data.embeds import check_embeds, embedding_width, read_embeds
 

@@ -30,8 +30,8 @@ def run_preflight(plan: dict) -> list[str]:
         [sys.executable, "-m", "fun.weights.preflight"],
         input=json.dumps(plan),
         capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": path},
+        encoding="utf-8",
+        env=os.environ | {"PYTHONPATH": path, "PYTHONIOENCODING": "utf-8:backslashreplace"},  # whatever the locale
     )
     if done.returncode != 0:
         raise ValueError((done.stderr.strip() or f"the preflight ended with status {done.returncode}").splitlines()[-1])
