@@ -88,8 +88,8 @@ def test_noise_schedule(stage_folder, entries):
 
 
 def test_what_is_not_known_is_refused(stage_folder):
-    change_scheduler(stage_folder, prediction_type="sample")
-    with pytest.raises(ValueError, match="stage_1: prediction_type sample is none of"):
+    change_scheduler(stage_folder, prediction_type="flow_prediction")
+    with pytest.raises(ValueError, match="stage_1: prediction_type flow_prediction is none of"):
         load_stage_1(stage_folder)
     change_scheduler(stage_folder, prediction_type="epsilon", beta_schedule="sigmoid")
     with pytest.raises(ValueError, match="stage_1: beta_schedule sigmoid is none of"):

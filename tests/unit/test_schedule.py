@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
-from fun.diffusion.schedule import SCHEDULES, NoiseSchedule
+from fun.diffusion.schedule import PREDICTION_TYPES, SCHEDULES, NoiseSchedule
 
 T = 1000
 DIFFUSERS_NAMES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
@@ -62,6 +62,15 @@ def test_noise_velocity_and_x_start_tell_the_same(pair, t):
     torch.testing.assert_close(schedule.predict_x_start(x_t, t, noise), x_0, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(schedule.noise_from_x_start(x_t, t, x_0), noise, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(schedule.noise_from_velocity(x_t, t, v), noise, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", PREDICTION_TYPES)
+@pytest.mark.parametrize("t", [0, 1, 400, 998])
+def test_what_a_network_is_to_say_tells_the_noise(pair, t, kind):
+    schedule, x_0, noise = pair[0], images(0).double(), images(1).double()
+    said = schedule.target(kind, x_0, t, noise)
+    x_t = schedule.q_sample(x_0, t, noise)
+    torch.testing.assert_close(schedule.noise_from(kind, x_t, t, said), noise, rtol=1e-9, atol=1e-9)
 
 
 def test_velocity_equals_diffusers(pair):

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from fun.diffusion.schedule import NoiseSchedule
+from fun.diffusion.schedule import PREDICTION_TYPES, NoiseSchedule
 from fun.networks.mnist_unets import NO_CLASS, CS180UNet, SmallUNet
 from fun.training.optimizers import AdamW, Muon, make_optimizers, orthogonalise
 from fun.training.trainer import (
@@ -47,12 +47,9 @@ class Oracle:
 def test_loss_is_zero_for_the_true_target():
     x_0, noise = torch.randn(2, 3, 1, 4, 4, generator=generator())
     t, labels = torch.tensor([0, 150, 299]), torch.zeros(3, dtype=torch.int64)
-    velocity = SCHEDULE.velocity(x_0, t, noise)
-    assert diffusion_loss(Oracle("epsilon", noise), x_0, labels, t, noise) == 0
-    assert diffusion_loss(Oracle("v_prediction", velocity), x_0, labels, t, noise) == 0
+    for kind in PREDICTION_TYPES:
+        assert diffusion_loss(Oracle(kind, SCHEDULE.target(kind, x_0, t, noise)), x_0, labels, t, noise) == 0
     assert diffusion_loss(Oracle("epsilon", noise + 2), x_0, labels, t, noise).item() == pytest.approx(4)
-    with pytest.raises(ValueError, match="sample.*epsilon, v_prediction"):
-        diffusion_loss(Oracle("sample", x_0), x_0, labels, t, noise)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 32, 300, 500])

@@ -53,10 +53,9 @@ def test_noise_agrees_with_the_prediction(name, class_conditioned):
     assert variance is None
     if network.prediction_type == "epsilon":
         assert torch.equal(predicted_noise, prediction)
-    else:  # v = sqrt(abar) noise - sqrt(1 - abar) x_0, with the x_0 that the predicted noise implies
+    else:  # the clean image that the predicted noise implies; the last timestep has little of it
         predicted_x_0 = SCHEDULE.predict_x_start(x_t.double(), t, predicted_noise.double())
-        v = SCHEDULE.velocity(predicted_x_0, t, predicted_noise.double())
-        torch.testing.assert_close(v.float(), prediction, atol=2e-4, rtol=0)
+        torch.testing.assert_close(predicted_x_0.float(), prediction, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -88,7 +87,7 @@ def test_without_class_conditioning_labels_are_ignored(name):
         )
 
 
-def test_small_starts_from_zero_velocity():
+def test_small_starts_from_a_zero_image():
     """A block starts as its skip connection and the output starts at zero: the first loss is the target's variance."""
     network = SmallUNet(SCHEDULE, class_conditioned=True)
     assert not network.predict(torch.randn(2, 1, 28, 28), 50, torch.tensor([1, 2])).any()

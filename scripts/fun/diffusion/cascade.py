@@ -15,7 +15,7 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
 from fun.diffusion.sampling import dynamic_threshold, randn
-from fun.diffusion.schedule import NoiseSchedule
+from fun.diffusion.schedule import PREDICTION_TYPES, NoiseSchedule
 
 BETA_SCHEDULES: dict[str, Callable[[dict], NoiseSchedule]] = {
     "squaredcos_cap_v2": lambda config: NoiseSchedule.cosine(config["num_train_timesteps"]),
@@ -23,7 +23,6 @@ BETA_SCHEDULES: dict[str, Callable[[dict], NoiseSchedule]] = {
         config["num_train_timesteps"], config["beta_start"], config["beta_end"]
     ),
 }
-PREDICTION_TYPES = ("epsilon", "v_prediction")
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,8 @@ class Network:
                 f"{t}: try another dtype (bfloat16, float32), and look at prompt_embeds if the embeddings are your own"
             )
         prediction, v = output[:, : self.channels], output[:, self.channels :]
-        if self.prediction_type == "v_prediction":
-            prediction = self.schedule.noise_from_velocity(x[:, : self.channels], t, prediction)
-        return prediction, v if v.shape[1] else None
+        noise = self.schedule.noise_from(self.prediction_type, x[:, : self.channels], t, prediction)
+        return noise, v if v.shape[1] else None
 
 
 @dataclass(frozen=True)

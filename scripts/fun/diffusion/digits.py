@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fun.data.timesteps import spaced_timesteps, timestep_pairs
 from fun.diffusion.guidance import Branch, predict_noise
-from fun.diffusion.sampling import STEPS, State, denoise, dynamic_threshold, randn
+from fun.diffusion.sampling import State, denoise, dynamic_threshold, make_step, randn
 from fun.networks.mnist_unets import NO_CLASS
 
 
@@ -48,7 +48,7 @@ def generate(
         predict,
         randn((1, 28, 28), generators) if x_t is None else x_t,
         timestep_pairs(timesteps, start),
-        STEPS[sampler],
+        make_step(sampler),
         generators,
         threshold=dynamic_threshold,
     )

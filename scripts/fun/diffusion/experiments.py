@@ -20,7 +20,7 @@ from fun.data.timesteps import spaced_timesteps, timestep_pairs
 from fun.diffusion.cascade import Stage
 from fun.diffusion.filters import frequency_bands
 from fun.diffusion.guidance import Branch, predict_noise
-from fun.diffusion.sampling import STEPS, State, denoise, randn
+from fun.diffusion.sampling import State, denoise, make_step, randn
 from fun.diffusion.similarity import best_blur, psnr, ssim
 from fun.diffusion.views import make_view
 
@@ -32,7 +32,7 @@ class Sampler:
     stage: Stage
     embeds: dict[str, Tensor]  # {normalised prompt: (L, D)}
     grid: int  # side length in pixels of stage I's pictures, also if `stage` is stage II
-    sampler: str  # see sampling.STEPS
+    sampler: str  # see sampling.make_step
     steps: int
     spacing: str  # see timesteps.spaced_timesteps
     variance: str  # for the sampler "ddpm": "learned", "small" or "large"
@@ -114,11 +114,9 @@ class Sampler:
         return scales[0] if len(set(scales)) == 1 else torch.tensor(scales)
 
     def _step(self):
-        if self.sampler != "ddpm":
-            return STEPS[self.sampler]
-        if self.variance == "learned" and not self.stage.learned_variance:
+        if (self.sampler, self.variance) == ("ddpm", "learned") and not self.stage.learned_variance:
             raise ValueError("this network predicts no variance: variance must be small or large, not learned")
-        return partial(STEPS["ddpm"], variance=self.variance)
+        return make_step(self.sampler, self.variance)
 
 
 # Tasks: (sampler, samples, low, entries of the experiment) -> {name: tensor}; "x_0" (N, 3, size, size) are the pictures.

@@ -38,7 +38,7 @@ def denoise(
         predict_noise: (x_t, t) -> noise (N, C, H, W) and the raw variance channels v in [-1, 1], or None.
         x_t: (N, C, H, W) float32, at the first pair's t: pure noise, or a noised image (SDEdit).
         pairs: (t, t_prev) of each step, as made by `fun.data.timesteps.timestep_pairs`.
-        step: `ddpm_step` or `ddim_step`.
+        step: from `make_step`.
         generators: on the CPU, one for each of the N samples, so that a sample does not depend on the others.
         threshold: applied to each estimate of x_0.
         constraint: (x, t_prev) -> x, applied after each step (inpainting).
@@ -116,7 +116,40 @@ def ddim_step(
     return schedule.q_sample(x_0, t_prev, schedule.noise_from_x_start(x_t, t, x_0))
 
 
-STEPS = {"ddpm": ddpm_step, "ddim": ddim_step}
+class DPMSolver:
+    """The steps of one walk of DPM-Solver++(2M) (https://arxiv.org/abs/2211.01095): deterministic and of second order, since a
+    step also looks at the estimate of the step before. A walk begins with a step of first order, which is DDIM's, and ends with
+    one: there the clean image is the estimate itself."""
+
+    def __init__(self):
+        self.last = None  # (t_prev, lambda, x_0) of the step before
+
+    def __call__(
+        self,
+        schedule: NoiseSchedule,
+        t: int,
+        t_prev: int,
+        x_t: Tensor,
+        x_0: Tensor,
+        v: Tensor | None,
+        draw: Callable[[], Tensor],
+    ) -> Tensor:
+        at, to = schedule.log_snr(t) / 2, schedule.log_snr(t_prev) / 2  # lambda
+        estimate = x_0
+        if self.last is not None and t_prev >= 0:
+            reached, before, x_0_before = self.last
+            if reached == t:
+                ratio = (to - at) / (at - before)
+                estimate = x_0 + ratio / 2 * (x_0 - x_0_before)
+        self.last = (t_prev, at, x_0)
+        return schedule.q_sample(estimate, t_prev, schedule.noise_from_x_start(x_t, t, estimate))
+
+
+def make_step(sampler: str, variance: str = "small") -> Callable[..., Tensor]:
+    """The `step` of one walk by the sampler of that name: "ddpm" (with `variance`, see `ddpm_step`), "ddim" or "dpm_solver"."""
+    if sampler == "ddpm":
+        return partial(ddpm_step, variance=variance)
+    return {"ddim": ddim_step, "dpm_solver": DPMSolver()}[sampler]
 
 
 def dynamic_threshold(x_0: Tensor, ratio: float = 0.95, sample_max_value: float = 1.0) -> Tensor:

@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")  # see NoiseSchedule.target
+
 
 class NoiseSchedule:
     """The noise levels of T timesteps, computed from their betas.
@@ -44,6 +46,11 @@ class NoiseSchedule:
         """The share of the signal's power left at t, float64: a scalar for an int, (N,) for a tensor; 1 at t = -1."""
         return self._alpha_bar[t.cpu() if torch.is_tensor(t) else t]
 
+    def log_snr(self, t: int) -> Tensor:
+        """The logarithm of the signal's power over the noise's at t, a float64 scalar; infinite at t = -1."""
+        abar = self.alpha_bar(t)
+        return abar.log() - (1 - abar).log()
+
     def _signal_and_noise(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """sqrt(abar_t) and sqrt(1 - abar_t), shaped to multiply `like`."""
         abar = self.alpha_bar(t)
@@ -73,6 +80,19 @@ class NoiseSchedule:
         """The noise, given a predicted v: sqrt(abar_t) v + sqrt(1 - abar_t) x_t."""
         signal, sigma = self._signal_and_noise(t, x_t)
         return signal * v + sigma * x_t
+
+    def target(self, prediction_type: str, x_0: Tensor, t: int | Tensor, noise: Tensor) -> Tensor:
+        """What a network of this prediction type is to say: "epsilon" (the noise), "v_prediction" (the velocity) or "sample" (the
+        clean image); diffusers' words."""
+        if prediction_type == "v_prediction":
+            return self.velocity(x_0, t, noise)
+        return {"epsilon": noise, "sample": x_0}[prediction_type]
+
+    def noise_from(self, prediction_type: str, x_t: Tensor, t: int | Tensor, prediction: Tensor) -> Tensor:
+        """The noise in x_t, given what a network of this prediction type says. Not for t = -1."""
+        if prediction_type == "v_prediction":
+            return self.noise_from_velocity(x_t, t, prediction)
+        return self.noise_from_x_start(x_t, t, prediction) if prediction_type == "sample" else prediction
 
     def stride(self, t: int | Tensor, t_prev: int | Tensor) -> tuple[Tensor, Tensor]:
         """(beta, betatilde) of one step from t down to t_prev, float64. beta equals the training beta only if t_prev is

@@ -1,6 +1,6 @@
 """The training that every network here shares: loss, optimisers, moving average, and a state that resumes exactly.
 
-A network is trained on its own target (the noise, or the velocity v) with plain mean squared error: convolutions by Muon,
+A network is trained on its own target (the noise, or the clean image) with plain mean squared error: convolutions by Muon,
 the rest by AdamW. The learning rate depends on the step and the epoch, never on the total number of epochs, so that a
 finished run can be extended. What the recipe achieves, and why it is as it is: docs/measurements.md.
 """
@@ -24,13 +24,10 @@ def diffusion_loss(network, x_0: Tensor, labels: Tensor, t: Tensor, noise: Tenso
         noise: (N, C, H, W), standard normal.
         bfloat16: compute the network's convolutions and matrix products in bfloat16.
     """
-    x_t = network.schedule.q_sample(x_0, t, noise)
-    if network.prediction_type == "epsilon":
-        target = noise
-    elif network.prediction_type == "v_prediction":
-        target = network.schedule.velocity(x_0, t, noise)
-    else:
-        raise ValueError(f"unknown prediction type {network.prediction_type!r}; known: epsilon, v_prediction")
+    x_t, target = (
+        network.schedule.q_sample(x_0, t, noise),
+        network.schedule.target(network.prediction_type, x_0, t, noise),
+    )
     with torch.autocast(x_0.device.type, torch.bfloat16, enabled=bfloat16):
         prediction = network.predict(x_t, t, labels)
     return nn.functional.mse_loss(prediction.float(), target)
