@@ -89,7 +89,10 @@ EXPERIMENTS_SCHEMA = read_schema(BASE / "rules/experiments.schema.yaml")
 CONFIG_SCHEMA = yaml.safe_load((BASE / "rules/config.schema.yaml").read_text(encoding="utf-8"))
 with refusals():
     # workflow.configfiles: read a second time, since Snakemake forgets the first of two entries of one name.
-    FILES = [Document(Path(file), os.path.basename(file)) for file in dict.fromkeys(map(str, workflow.configfiles))]
+    FILES = [
+        Document(Path(file), min(file, os.path.relpath(file), key=len))
+        for file in dict.fromkeys(map(str, workflow.configfiles))
+    ]
     complete_config(config, CONFIG_SCHEMA, FILES)
 MODELS = list(config["mnist"]["models"])  # in the order in which they are shown
 config.update(canonical(config))

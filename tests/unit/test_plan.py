@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from sentencepiece import SentencePieceTrainer
 from snakemake.cli import parse_config
 
 from fun.data.images import make_mask
@@ -106,8 +107,15 @@ def test_experiments_are_completed_and_in_one_order(read):
         (
             "text_to_image/prompts",
             ["a red one", "A red one "],
-            "text_to_image/prompts names one prompt twice, as 'a red one' and as 'A red one ': case and outer spaces do",
+            "text_to_image/prompts names one prompt twice, as 'a red one' and as 'A red one ': case and extra spaces do",
         ),
+        ("text_to_image/prompts", ["a red one", "a red  one"], "text_to_image/prompts names one prompt twice, as "),
+        (
+            "text_to_image/prompts",
+            [{"a red three": "a study"}],
+            'text_to_image/prompts/0 must be text, not {"a red three": "a study"}: put text with a colon or braces in q',
+        ),
+        ("text_to_image/upsample", 0, "text_to_image/upsample must be all, or a list of seeds, not 0"),
     ],
 )
 def test_what_does_not_go_together_is_one_sentence(read, way, value, said):
@@ -214,6 +222,18 @@ def test_words_that_a_small_text_encoder_does_not_know_are_told_once_for_each_ex
     assert check_words(experiments, "nowhere/spiece.model") == []
 
 
+def test_a_text_encoder_that_makes_up_words_from_pieces_knows_any_word(read, tmp_path):
+    with open(tmp_path / "spiece.model", "wb") as file:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(["the dog and the doggerel", "a red three"] * 20),
+            model_writer=file,
+            vocab_size=18,
+            minloglevel=2,
+        )
+    experiments = read({"x": {"task": "text_to_image", "prompts": ["a dreaded goat"]}})
+    assert check_words(experiments, str(tmp_path / "spiece.model")) == []
+
+
 def test_prompts_that_are_too_long_are_told_with_their_experiment(read):
     spiece = PROJECT / "resources/miniature/stage_1/tokenizer/spiece.model"
     texts = {"short": ["red " * 76], "long": ["a red three", "red " * 77]}
@@ -277,6 +297,7 @@ def test_the_section_of_an_experiment_is_its_tasks_or_that_of_what_it_compares(r
             "there is no mini/six_nien (did you mean six_nine?); known: six_nine, three",
         ),
         ("results/mini/x/figure.json", "there is no mini/x; known: six_nine, three"),
+        ("./results//mini/x/figure.json", "there is no mini/x; known: six_nine, three"),
         ("results/mnist/clas/epoch_1/samples.png", "there is no mnist/clas (did you mean class?); known: class"),
         ("results/mnits/class/epoch_1/samples.png", "there is no results/mnits (did you mean mnist?)"),
         ("results/deep/six_nine/figure.json", "the configured cascade is mini; add --config cascade=deep"),
@@ -296,6 +317,8 @@ def test_a_mistyped_target_is_answered_with_the_nearest_name(target, said):
     with pytest.raises(ValueError) as refusal:
         check_targets([*right, target], "mini", ["mini", "deep"], names)
     assert str(refusal.value) == f"{target}: {said}"
+    with pytest.raises(ValueError, match=": no cascade is configured; add --config cascade=deep$"):
+        check_targets(["results/deep/x/figure.json"], None, ["mini", "deep"], {"mnist": ["class"]})
 
 
 def test_a_walk_that_cannot_be_meant_is_refused_whoever_asked_for_it(whole_config, read):

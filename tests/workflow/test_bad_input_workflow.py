@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, seed, settings
 
 from fun.data.prompts import normalise
 from generated import HOSTILE, documents
-from project import PROJECT, Workflow
+from project import PROJECT, Workflow, sentence
 
 CONFIG = yaml.safe_load((PROJECT / "rules/config.schema.yaml").read_text())
 
@@ -69,10 +69,17 @@ def test_what_is_not_plain_yaml_is_refused_and_never_run(small_workflow, text):
     )
 
 
+def test_a_name_that_stands_twice_is_told_with_the_path_of_its_file(small_workflow):
+    workflow = small_workflow()
+    (workflow.folder / "presets/mine.yaml").write_text("mnist:\n  epochs: 3\n  epochs: 4\n")
+    done = workflow.run("-n", "--configfile", "config.yaml", "presets/mine.yaml", check=False)
+    assert sentence(done).startswith("presets/mine.yaml, line 3: epochs stands a second time")
+
+
 def test_prompts_titles_and_pictures_may_be_called_anything(small_workflow):
     """A prompt's braces are not wildcards, its quotes and semicolons not shell: planned as they are."""
     workflow = small_workflow()
-    prompts = list({normalise(text): text for text in HOSTILE if len(text) <= 2000}.values())
+    prompts = list({" ".join(normalise(text).split()): text for text in HOSTILE if len(text) <= 2000}.values())
     names = ["$(touch evil).png", "a b; c.png", "'.png", "Ünï.png", "-rf.png"]
     for name in names:
         (workflow.folder / name).write_bytes((workflow.folder / "picture.png").read_bytes())

@@ -5,8 +5,18 @@ from pathlib import Path
 
 import yaml
 
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MERGE = "tag:yaml.org,2002:merge"
+
+
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """YAML's own, which says where it stumbled over a text that looks like a date or a number and is none (2026-13-45)."""
+
+    def construct_object(self, node, deep=False):
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            said = f"{node.value[:60]} is no date or number ({error}): if it is text, put it in quotes"
+            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark) from error
 
 
 class Document:
@@ -27,7 +37,8 @@ class Document:
             self._node = yaml.compose(text, Loader)
             self.content = yaml.load(text, Loader)  # noqa: S506 (a safe loader)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ValueError(f"{name} cannot be read: {' '.join(str(error).split())}") from error
+            said = " ".join(str(error).split()).replace(' in "<unicode string>"', "")
+            raise ValueError(f"{name} cannot be read: {said}") from error
         for first, second in _twice(self._node):
             raise ValueError(
                 f"{name}, line {second.start_mark.line + 1}: {second.value} stands a second time in the same place (first in "
@@ -38,10 +49,12 @@ class Document:
         """What was typed at an entry, before YAML made a number, a date or a truth of it; None if it is no single value."""
         node = self._node
         for part in way:
-            if isinstance(node, yaml.MappingNode):
-                node = next((value for key, value in node.value if key.value == part), None)
-            elif isinstance(node, yaml.SequenceNode):
-                node = node.value[part]
+            inside = node.value if isinstance(node, yaml.CollectionNode) else []
+            if isinstance(node, yaml.SequenceNode):
+                inside = enumerate(inside)
+            else:
+                inside = ((key.value, value) for key, value in inside)
+            node = next((value for key, value in inside if key == part), None)
         return node.value if isinstance(node, yaml.ScalarNode) else None
 
 

@@ -129,10 +129,10 @@ def _check_pictures(pictures: dict[str, str], grid: int) -> None:
 def _check_prompts(prompts: list[str]) -> None:
     spelled = {}
     for prompt in prompts:
-        first = spelled.setdefault(normalise(prompt), prompt)
+        first = spelled.setdefault(" ".join(normalise(prompt).split()), prompt)  # the same tokens
         if first is not prompt:
             raise ValueError(
-                f"prompts names one prompt twice, as {first!r} and as {prompt!r}: case and outer spaces do not count"
+                f"prompts names one prompt twice, as {first!r} and as {prompt!r}: case and extra spaces do not count"
             )
 
 

@@ -33,8 +33,6 @@ def complete_config(config: dict, schema: dict, files: list[Document]) -> None:
     with contextlib.suppress(AttributeError, KeyError, TypeError):  # what is not as it should be is told below
         for name in [name for name, model in config["mnist"]["models"].items() if model in (None, "null")]:
             del config["mnist"]["models"][name]
-    if config.get("cascade") == "null":  # from --config cascade=null
-        config["cascade"] = None
     checked(config, schema, "config.yaml", typed)
     steps, timesteps = config["mnist"]["sampling"]["num_steps"], config["mnist"]["schedule"]["num_train_timesteps"]
     if steps > timesteps:
@@ -73,14 +71,15 @@ def check_targets(arguments: list[str], cascade: str | None, cascades: list[str]
         names: {folder of results: what has a folder there}, such as {"mnist": the networks, ...}.
     """
     for argument in arguments:
-        top, folder, name, *file = (argument.split("/") + [""] * 3)[:4]
+        top, folder, name, *file = (os.path.normpath(argument).split("/") + [""] * 3)[:4]
         if top != "results" or not file or file == [""]:
             continue
         if folder in names and name not in names[folder]:
             known = ", ".join(names[folder])
             raise ValueError(f"{argument}: there is no {folder}/{name}{nearest(name, names[folder])}; known: {known}")
         if folder in cascades and folder != cascade:
-            raise ValueError(f"{argument}: the configured cascade is {cascade}; add --config cascade={folder}")
+            configured = f"the configured cascade is {cascade}" if cascade else "no cascade is configured"
+            raise ValueError(f"{argument}: {configured}; add --config cascade={folder}")
         if folder not in names and (meant := nearest(folder, [*names, *cascades])):
             raise ValueError(f"{argument}: there is no results/{folder}{meant}")
 

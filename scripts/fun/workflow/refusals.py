@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import datetime
 import json
 import math
 import re
@@ -37,6 +38,17 @@ def _pattern(validator, pattern, value, schema):
 StrictValidator = extend(Draft202012Validator, {"pattern": _pattern}, type_checker=_finite)
 
 
+def _type(validator, kinds, value, schema):
+    """Where null is allowed, the text null means it: Snakemake reads --config cascade=null as text."""
+    if value == "null" and "null" in kinds:
+        yield ValidationError("null is nothing")
+    else:
+        yield from StrictValidator.VALIDATORS["type"](validator, kinds, value, schema)
+
+
+UnderstandingValidator = extend(StrictValidator, {"type": _type})
+
+
 def _properties(validator, properties, document, schema):
     """The keyword's own check, after filling in the default of each missing entry."""
     for entry, described in properties.items():
@@ -61,7 +73,7 @@ def checked(document: dict, schema: dict, name: str, typed: Typed = lambda way: 
         ValueError: the document does not fit; see `check`.
     """
     if not any(_not_json(document)):
-        for error in list(StrictValidator(schema).iter_errors(document)):
+        for error in list(UnderstandingValidator(schema).iter_errors(document)):
             if error.validator == "type" and error.absolute_path:
                 *way, last = error.absolute_path
                 inside = document
@@ -130,7 +142,7 @@ def _not_json(document, entry=(), inside=()):
 def sentence(error: ValidationError, typed: str | None = None) -> str:
     """Which entry is wrong, how, and what is allowed. typed: what was typed there, if it is known."""
     entry = _way(error.absolute_path)
-    allowed, given = error.validator_value, _short(error.instance)
+    allowed, given = error.validator_value, _as_typed(error.instance, typed)
     known = error.schema.get("properties", {})
     match error.validator:
         case "additionalProperties":
@@ -140,7 +152,9 @@ def sentence(error: ValidationError, typed: str | None = None) -> str:
             missing = [key for key in allowed if key not in error.instance]
             return f"{entry} lacks the entry {', '.join(missing)}"
         case "type":
-            return f"{entry} must be {_either(allowed)}, not {_unquoted(error.instance, allowed, typed) or given}"
+            if "array" in allowed and "x-allowed" in error.schema:
+                return f"{entry} must be {error.schema['x-allowed']}, not {given}"
+            return f"{entry} must be {_either(allowed)}, not {given}{_in_quotes(error.instance, allowed, typed)}"
         case "enum":
             here = error.schema.get("x-elsewhere", {}).get(str(error.instance))
             meant = f", which is called {here} here" if here else nearest(str(error.instance), allowed)
@@ -166,16 +180,29 @@ def sentence(error: ValidationError, typed: str | None = None) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A question for the known name that is most like a mistyped one, in brackets; "" if none is like it."""
-    found = get_close_matches(name, list(map(str, known)), 1)
+    found = get_close_matches(name.lower(), list(map(str, known)), 1)
     return f" (did you mean {found[0]}?)" if found else ""
 
 
-def _unquoted(value, kinds, typed):
-    """What to do about a text that YAML has made something else of; None if it has not."""
-    if "string" not in kinds or isinstance(value, str | list | dict):
-        return None
-    read = _short(value)
-    return f"{read if typed in (None, read) else f'{typed}, which YAML reads as {read}'}: put it in quotes"
+def _as_typed(value, typed):
+    """A value, and what was typed if YAML has made something else of it. typed: as in the file, None if that is not known."""
+    read = "a date" if isinstance(value, datetime.date) else _short(value)
+    # What --config gives in place of a file's entry was not typed there.
+    if typed is None or isinstance(value, str | list | dict) or yaml.safe_load(typed) != value:
+        return read
+    if typed == "":
+        return f"{read} (nothing is written there)"
+    with contextlib.suppress(ValueError, TypeError):
+        if float(typed) == value:  # 2.50 is 2.5
+            return read
+    return read if typed.lower() == read else f"{typed}, which YAML reads as {read}"
+
+
+def _in_quotes(value, kinds, typed):
+    """What to do about a text that YAML has made something else of; "" if it has not, or if nothing was written."""
+    if "string" not in kinds or isinstance(value, str | list) or typed == "":
+        return ""
+    return ": put text with a colon or braces in quotes" if isinstance(value, dict) else ": put it in quotes"
 
 
 def _way(parts: Iterable) -> str:
