@@ -96,7 +96,7 @@ rule stage_3:
         experiment=sampled,
         enlarge=enlarged,
         sampling=lambda wildcards: canonical(PARTS.entry["stage_3"]["sampling"]),
-        content=lambda wildcards: content(PARTS.weight_files("stage_3")),
+        content=lambda wildcards: weights("stage_3"),
         model=lambda wildcards: PARTS.model("stage_3"),
         folder=lambda wildcards: PARTS.folder("stage_3"),
         device=device,
@@ -172,7 +172,7 @@ rule clip_judge:
     params:
         experiment=sampled,
         stages=stages_run,
-        content=lambda wildcards: content(PARTS.weight_files("clip_judge")),
+        content=lambda wildcards: weights("clip_judge"),
         model=lambda wildcards: PARTS.model("clip_judge"),
         folder=lambda wildcards: PARTS.folder("clip_judge"),
         device=device,

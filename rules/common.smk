@@ -6,6 +6,7 @@ Everything that does not need Snakemake is in scripts/fun/workflow/.
 import os
 import sys
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -19,6 +20,7 @@ if FIRST != str(BASE / "scripts"):
     os.environ.update(PYTHONPATH=os.pathsep.join([str(BASE / "scripts"), *filter(None, [FIRST, *REST])]))
 from fun.data.prompts import file_hashes, prompts_of
 from fun.data.timesteps import steps_made
+from fun.workflow.documents import Document
 from fun.workflow.experiments import (
     STAGES,
     judge_of,
@@ -29,7 +31,6 @@ from fun.workflow.experiments import (
     stages_of,
     what_is_sampled,
 )
-from fun.workflow.documents import Document
 from fun.workflow.modules import code_of
 from fun.workflow.parts import HASHES, Parts, still_to_make
 from fun.workflow.plan import (
@@ -239,10 +240,16 @@ def pictures_shown(wildcards):
     return {entry: f"{os.path.basename(path)}, SHA-256 {digest[0][:8]}…" for entry, path, digest in files if digest}
 
 
+@cache
+def weights(part):
+    """What is in the weights of a part that is a folder: looked at once, for all experiments."""
+    return content(PARTS.weight_files(part))
+
+
 def drawn_from(stage):
     """What is in the weights of a stage, and in the user's pictures that an experiment needs. Not from the job's `input`:
     Snakemake compares no parameters that are."""
-    return lambda wildcards: content([*user_pictures(wildcards).values(), *PARTS.weight_files(stage)])
+    return lambda wildcards: [*content(user_pictures(wildcards).values()), *weights(stage)]
 
 
 def stages_run(wildcards):
@@ -370,9 +377,8 @@ if (
     )
 
 
-if (
-    workflow.is_main_process
-):  # sys.argv: the targets, which Snakemake has read but does not tell before it has read this
+# sys.argv: the targets, which Snakemake has read but does not tell before it has read this.
+if workflow.is_main_process:
     of_mnist = {"mnist": [*MODELS, "data", "classifier", "curves", "schedules"]}
     of_cascade = {CASCADE: [*EXPERIMENTS, "prompt_embeds", "weights"]} if CASCADE is not None else {}
     with refusals():

@@ -29,17 +29,25 @@ def test_what_is_tested_is_what_is_pinned():
         assert version(name).split("+")[0] == exactly, name
 
 
+@pytest.fixture
+def make_in(tmp_path):
+    """Runs `make report` in a folder of that name, with a Python that does nothing."""
+
+    def make(name):
+        folder = tmp_path / name
+        (folder / "envs").mkdir(parents=True)
+        shutil.copy(PROJECT / "Makefile", folder)
+        (folder / "envs/requirements.txt").touch()
+        command = ["make", "--no-print-directory", "PYTHON=false", "report"]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+    return make
+
+
 @pytest.mark.parametrize("name", ["Student's work 1", "a$b", "a;b", "a{b}", 'a"b', "a]b", "a\\b", "a`b", "a\tb"])
-def test_make_refuses_a_folder_in_which_no_job_would_start(tmp_path, name):
+def test_make_refuses_a_folder_in_which_no_job_would_start(make_in, name):
     """Before 6 GB are installed there."""
-    folder = tmp_path / name
-    folder.mkdir()
-    shutil.copy(PROJECT / "Makefile", folder)
-    (folder / "envs").mkdir()
-    (folder / "envs/requirements.txt").touch()
-    done = subprocess.run(
-        ["make", "--no-print-directory", "PYTHON=false", "report"], cwd=folder, capture_output=True, text=True
-    )
+    done = make_in(name)
     assert done.returncode != 0 and done.stdout == ""
     said, _make = done.stderr.splitlines()
     assert said.startswith(
@@ -47,13 +55,5 @@ def test_make_refuses_a_folder_in_which_no_job_would_start(tmp_path, name):
     )
 
 
-def test_make_takes_any_other_folder(tmp_path):
-    folder = tmp_path / "Übung-1_2.3+x@y,z=%"
-    folder.mkdir()
-    shutil.copy(PROJECT / "Makefile", folder)
-    (folder / "envs").mkdir()
-    (folder / "envs/requirements.txt").touch()
-    done = subprocess.run(
-        ["make", "--no-print-directory", "PYTHON=false", "report"], cwd=folder, capture_output=True, text=True
-    )
-    assert done.stderr.startswith("Python 3.11 or newer is needed")
+def test_make_takes_any_other_folder(make_in):
+    assert make_in("Übung-1_2.3+x@y,z=%").stderr.startswith("Python 3.11 or newer is needed")

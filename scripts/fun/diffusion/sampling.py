@@ -117,12 +117,12 @@ def ddim_step(
 
 
 class DPMSolver:
-    """The steps of one walk of DPM-Solver++(2M) (https://arxiv.org/abs/2211.01095): deterministic and of second order, since a
-    step also looks at the estimate of the step before. A walk begins with a step of first order, which is DDIM's, and ends with
-    one: there the clean image is the estimate itself."""
+    """The steps of one walk of DPM-Solver++(2M) (https://arxiv.org/abs/2211.01095): DDIM's steps from a better
+    estimate, which continues the change since the step before over half of this one. So they are deterministic and of second
+    order. The first step has none before it, and in the last one the clean image is the estimate itself."""
 
     def __init__(self):
-        self.last = None  # (t_prev, lambda, x_0) of the step before
+        self.last = None  # (t_prev, log_snr at t, x_0) of the step before
 
     def __call__(
         self,
@@ -134,15 +134,12 @@ class DPMSolver:
         v: Tensor | None,
         draw: Callable[[], Tensor],
     ) -> Tensor:
-        at, to = schedule.log_snr(t) / 2, schedule.log_snr(t_prev) / 2  # lambda
-        estimate = x_0
-        if self.last is not None and t_prev >= 0:
-            reached, before, x_0_before = self.last
-            if reached == t:
-                ratio = (to - at) / (at - before)
-                estimate = x_0 + ratio / 2 * (x_0 - x_0_before)
+        at, estimate = schedule.log_snr(t), x_0
+        if self.last is not None and self.last[0] == t and t_prev >= 0:
+            _, before, x_0_before = self.last
+            estimate = x_0 + (schedule.log_snr(t_prev) - at) / (at - before) / 2 * (x_0 - x_0_before)
         self.last = (t_prev, at, x_0)
-        return schedule.q_sample(estimate, t_prev, schedule.noise_from_x_start(x_t, t, estimate))
+        return ddim_step(schedule, t, t_prev, x_t, estimate, v, draw)
 
 
 def make_step(sampler: str, variance: str = "small") -> Callable[..., Tensor]:
