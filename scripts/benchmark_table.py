@@ -4,7 +4,6 @@ from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
-
 import pandas as pd
 
 from fun.benchmarking.table import Table, seconds_to, shares

@@ -4,7 +4,6 @@ from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
-
 import torch
 
 from fun.data.files import write_json

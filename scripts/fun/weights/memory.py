@@ -20,9 +20,8 @@ LEFT_OUT = {  # parts that a run can do without, or have elsewhere: what to writ
     "clip_judge": "clip_judge: null",
     "safety_checker": "device: cpu",
 }
-THROUGH_MACHINE = (
-    0.5  # of T5's weights take memory on their way to a GPU: those that are converted; the others are mapped
-)
+# The share of T5's weights that take memory on their way to a GPU: those that are converted. The others are mapped.
+THROUGH_MACHINE = 0.5
 SMALLER = {  # repository: {smaller repository: its number of parameters}
     "DeepFloyd/IF-I-XL-v1.0": {"DeepFloyd/IF-I-L-v1.0": 0.9e9, "DeepFloyd/IF-I-M-v1.0": 0.4e9},
     "DeepFloyd/IF-I-L-v1.0": {"DeepFloyd/IF-I-M-v1.0": 0.4e9},
@@ -111,8 +110,8 @@ def check_fits(part: str, folder: Path, model: dict, device) -> None:
 
 
 def memories(part: str, model: dict, device) -> list[tuple[int, str, float]]:
-    """(bytes free, whose memory that is, share of the weights that take some) of each memory that a part needs. A text encoder goes through the machine's on its
-    way to a GPU; all others do, too, but are smaller than what the machine then has."""
+    """(bytes free, whose memory that is, share of the weights that take some) of each memory that a part needs. On its way to
+    a GPU a part goes through the machine's; only a text encoder is large enough for that to matter."""
     found = [(*free_memory(device), 1.0)]
     if part == "text_encoder" and device.type != "cpu" and not model["load_in_8bit"]:
         found.append((machine_memory(), "this machine, through which it goes to the GPU,", THROUGH_MACHINE))

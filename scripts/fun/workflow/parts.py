@@ -51,11 +51,8 @@ class Parts:
     def grid(self) -> int:
         """The side of stage I's pictures in pixels: that of a folder's U-Net, and IF's for a repository on the hub."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a broken one is refused by the job
-            return int(
-                json.loads((Path(self.folder("stage_1")) / "unet/config.json").read_text(encoding="utf-8"))[
-                    "sample_size"
-                ]
-            )
+            unet = json.loads((Path(self.folder("stage_1")) / "unet/config.json").read_text(encoding="utf-8"))
+            return int(unet["sample_size"])
         return GRID
 
     def weight_files(self, part: str) -> list[str]:

@@ -13,7 +13,7 @@ from fun.data.timesteps import check_walk
 from fun.workflow.documents import Document
 from fun.workflow.refusals import checked, nearest
 
-# Images that a network trains on in a second, on one core: measured (docs/benchmarks.md), at these widths.
+# {network: (images a second that it trains on, on one core, width)}; somewhat fewer than measured in docs/benchmarks.md.
 TRAINING_RATES = {"small": (420, 32), "cs180": (27, 64)}
 IF_TIMESTEPS = 1000  # of DeepFloyd IF, and of all that has its format
 MARGIN = 4  # a cluster's core may be slow, or shared
