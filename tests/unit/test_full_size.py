@@ -29,10 +29,12 @@ def test_the_networks_are_as_large_as_they_say(name, millions):
 @pytest.mark.parametrize("name", ["stage I, as IF-I-XL", "stage II, about IF-II-L"])
 def test_both_loops_draw_the_same_pictures_and_are_timed(name):
     config = NETWORKS[name] | SMALL
-    unet = build(config, torch.float32, CPU)
+    networks = build(config, torch.float32, CPU)
     embeds = {prompt: torch.randn(77, 16) for prompt in ("", "a prompt")}
     low = torch.rand(2, 3, 8, 8) * 2 - 1 if "II" in name.split(",")[0] else None
-    ours, theirs = (draw(unet, embeds, low, batch=2, steps=3) for draw in LOOPS.values())
+    ours, theirs = (
+        draw(network, embeds, low, batch=2, steps=3) for draw, network in zip(LOOPS.values(), networks, strict=True)
+    )
     assert ours.shape == (2, 3, 16, 16) and (ours - theirs).abs().max() < 1e-3 and theirs.std() > 0.1
 
     rows = list(measure(name, config, torch.float32, CPU, batch=2, steps=2, rounds=2))

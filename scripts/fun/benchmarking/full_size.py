@@ -10,12 +10,12 @@ from statistics import median
 
 import torch
 from diffusers import DDPMScheduler, IFPipeline, IFSuperResolutionPipeline, UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from fun.benchmarking.pipelines import draw_with
 from fun.benchmarking.rates import in_turn
 from fun.benchmarking.sizes import IF_I_XL, TOKENS, parameters
-from fun.diffusion.cascade import Network, Stage
+from fun.diffusion.cascade import Network, Stage, make_unet
 from fun.diffusion.experiments import Sampler, text_to_image
 from fun.diffusion.sampling import dynamic_threshold
 from fun.diffusion.schedule import NoiseSchedule
@@ -39,8 +39,8 @@ GUIDANCE_SCALE = 7.0
 THRESHOLD = {"ratio": 0.95, "sample_max_value": 1.5}
 
 
-def build(config: dict, dtype: torch.dtype, device: torch.device) -> UNet2DConditionModel:
-    """The network with random weights, created on the device in the dtype."""
+def build(config: dict, dtype: torch.dtype, device: torch.device) -> tuple[nn.Module, UNet2DConditionModel]:
+    """The network with random weights, created on the device in the dtype: ours and diffusers', which share their weights."""
     default = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -50,10 +50,13 @@ def build(config: dict, dtype: torch.dtype, device: torch.device) -> UNet2DCondi
         torch.set_default_dtype(default)
     with torch.no_grad():  # random weights amplify rounding from step to step; trained ones do not
         unet.conv_out.weight *= 0.1
-    return unet.eval().requires_grad_(False)
+    with torch.device("meta"):
+        own = make_unet(config)
+    own.load_state_dict(unet.state_dict(), assign=True)
+    return tuple(one.eval().requires_grad_(False) for one in (own, unet))
 
 
-def ours(unet: UNet2DConditionModel, embeds: dict[str, Tensor], low: Tensor | None, batch: int, steps: int) -> Tensor:
+def ours(unet: nn.Module, embeds: dict[str, Tensor], low: Tensor | None, batch: int, steps: int) -> Tensor:
     """Draw `batch` guided samples (N, 3, size, size) with this project's loop."""
     schedule, level = NoiseSchedule.cosine(1000), None if low is None else NOISE_LEVEL
     stage = Stage(
@@ -63,7 +66,7 @@ def ours(unet: UNet2DConditionModel, embeds: dict[str, Tensor], low: Tensor | No
         size=unet.config.sample_size,
         threshold=partial(dynamic_threshold, **THRESHOLD),
         learned_variance=True,
-        device=unet.device,
+        device=unet.conv_in.weight.device,
         noising=schedule,
     )
     samples = [{"prompt": "a prompt", "seed": seed} for seed in range(batch)]
@@ -104,7 +107,8 @@ def measure(
         batch: samples drawn at once; with guidance the network sees twice as many.
         rounds: how often each loop draws them, after one round that is not counted.
     """
-    unet = build(config, dtype, device)
+    own, unet = build(config, dtype, device)
+    networks = {"this project": own, "diffusers": unet}
     width = unet.config.encoder_hid_dim
     embeds = {
         prompt: torch.randn(TOKENS, width, generator=torch.Generator().manual_seed(0)) for prompt in ("", "a prompt")
@@ -116,7 +120,7 @@ def measure(
     def draw(loop):
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        LOOPS[loop](unet, embeds, low, batch, steps).cpu()  # which waits for the GPU
+        LOOPS[loop](networks[loop], embeds, low, batch, steps).cpu()  # which waits for the GPU
         peaks[loop] = max(peaks[loop], torch.cuda.max_memory_allocated() if device.type == "cuda" else 0)
 
     seconds = in_turn({loop: partial(draw, loop) for loop in LOOPS}, rounds)

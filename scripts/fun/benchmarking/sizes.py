@@ -2,10 +2,10 @@
 of the networks, whose rows are {name, network, parameters, flops_per_step, steps, image_size, note}."""
 
 import torch
-from diffusers import UNet2DConditionModel
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from fun.diffusion.cascade import make_unet
 from fun.networks.mnist_unets import make_network
 
 IF_STEPS = 100  # of stage I, by default, in diffusers' IFPipeline
@@ -76,14 +76,15 @@ def mnist_size(model, schedule):
 
 
 def unet_size(config):
-    """(parameters, FLOPs of one pass over one image) of a UNet2DConditionModel, from its config.json."""
+    """(parameters, FLOPs of one pass over one image, without reading the prompt) of a UNet2DConditionModel, from its
+    config.json."""
     with torch.device("meta"):
-        network = UNet2DConditionModel.from_config(config).eval()
-        x = torch.empty(1, network.config.in_channels, network.config.sample_size, network.config.sample_size)
-        t = torch.zeros((), dtype=torch.int64)
-        embeds = torch.empty(1, TOKENS, network.config.encoder_hid_dim or network.config.cross_attention_dim)
-        noise_level = torch.zeros(1, dtype=torch.int64) if network.config.class_embed_type else None
-    return parameters(network), flops(lambda: network(x, t, embeds, class_labels=noise_level))
+        network = make_unet(config).eval()
+        x = torch.empty(1, config["in_channels"], config["sample_size"], config["sample_size"])
+        embeds = torch.empty(1, TOKENS, config.get("encoder_hid_dim") or config["cross_attention_dim"])
+        prompts = network.read_prompts(embeds, torch.zeros(1, dtype=torch.int64))
+    noise_level = 0 if config.get("class_embed_type") else None
+    return parameters(network), flops(lambda: network(x, 0, prompts, noise_level))
 
 
 def parameters(network: nn.Module) -> int:

@@ -4,18 +4,37 @@ Each stage is loaded alone, from a folder or from the local hub cache, never ove
 thresholding) is read from the configs in the folder.
 """
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from fun.data.layout import files_in, files_of
 from fun.diffusion.sampling import dynamic_threshold, randn
 from fun.diffusion.schedule import PREDICTION_TYPES, NoiseSchedule
+from fun.networks.if_unet import IFUNet, not_understood
+
+SCHEDULER = {  # diffusers' values for entries that a scheduler's config leaves out
+    "num_train_timesteps": 1000,
+    "beta_start": 0.0001,
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+    "trained_betas": None,
+    "variance_type": "fixed_small",
+    "clip_sample": True,
+    "clip_sample_range": 1.0,
+    "prediction_type": "epsilon",
+    "thresholding": False,
+    "dynamic_thresholding_ratio": 0.995,
+    "sample_max_value": 1.0,
+}
+KEPT = 8  # batches of prompts that a network remembers: a batch that is split by max_batch has several
 
 BETA_SCHEDULES: dict[str, Callable[[dict], NoiseSchedule]] = {
     "squaredcos_cap_v2": lambda config: NoiseSchedule.cosine(config["num_train_timesteps"]),
@@ -27,17 +46,18 @@ BETA_SCHEDULES: dict[str, Callable[[dict], NoiseSchedule]] = {
 
 @dataclass(frozen=True)
 class Network:
-    """A diffusers UNet as a function (x, t, cond) -> the noise, and the raw variance channels if it has any.
+    """An IF U-Net as a function (x, t, cond) -> the noise, and the raw variance channels if it has any.
 
     It computes in its own dtype. Inputs and outputs are float32, because the sampling steps divide by sqrt(abar_t), which
     at t = 990 multiplies an error by 71. Raises ValueError if the output is not finite.
     """
 
-    load: Callable[[], nn.Module]
+    load: Callable[[], nn.Module]  # an IFUNet, or what is called like one
     schedule: NoiseSchedule
     channels: int  # of a picture
     prediction_type: str  # one of PREDICTION_TYPES
     noise_level: int | None = None  # stage II: the timestep of its companion's noise
+    _read: list = field(default_factory=list)  # (prompts' embeddings, what the network computed of them)
 
     @cached_property
     def unet(self) -> nn.Module:
@@ -46,9 +66,8 @@ class Network:
 
     @torch.no_grad()
     def __call__(self, x: Tensor, t: int, cond: Tensor) -> tuple[Tensor, Tensor | None]:
-        level = None if self.noise_level is None else torch.full((len(x),), self.noise_level, device=x.device)
         dtype = self.unet.dtype
-        output = self.unet(x.to(dtype), t, cond.to(x.device, dtype), class_labels=level, return_dict=False)[0].float()
+        output = self.unet(x.to(dtype), t, self._prompts(cond, x.device), self.noise_level).float()
         if not output.isfinite().all():
             stage = "stage I" if self.noise_level is None else "stage II"
             raise ValueError(
@@ -58,6 +77,16 @@ class Network:
         prediction, v = output[:, : self.channels], output[:, self.channels :]
         noise = self.schedule.noise_from(self.prediction_type, x[:, : self.channels], t, prediction)
         return noise, v if v.shape[1] else None
+
+    def _prompts(self, cond, device):
+        """What the network computes of the prompts (N, L, D) alone: once, not in every step, and of equal ones once."""
+        for known, prompts in self._read:
+            if torch.equal(known, cond):
+                return prompts
+        different, rows = cond.to(device, self.unet.dtype).unique(dim=0, return_inverse=True)
+        self._read.append((cond, self.unet.read_prompts(different, rows)))
+        del self._read[:-KEPT]
+        return self._read[-1][1]
 
 
 @dataclass(frozen=True)
@@ -92,11 +121,12 @@ def load_stage(
     image_noising_scheduler/. The UNet is loaded on first use.
 
     Args:
-        attention: "sdpa", or "sliced": a few heads at a time, which takes less memory.
+        attention: "sdpa", or "sliced": one head at a time, which takes less memory.
         offload: keep the weights on the CPU, and each layer on the device only while it computes.
 
     Raises:
-        ValueError: a config asks for something that this code does not support; the message names it.
+        ValueError: a config asks for something that this code does not support (the message names it), or, on first use, the
+            weights are missing or are those of another network.
     """
     config = _scheduler_config(folder, "scheduler")
     if config["prediction_type"] not in PREDICTION_TYPES:
@@ -106,21 +136,30 @@ def load_stage(
     if noise_level is not None:
         noising = _noise_schedule(folder, _scheduler_config(folder, "image_noising_scheduler"))
 
-    unet_config = UNet2DConditionModel.load_config(folder, subfolder="unet", local_files_only=True)
+    unet_config = _config(folder, "unet/config.json")
     learned_variance = config["variance_type"] in ("learned", "learned_range")
     channels = unet_config["in_channels"] // (1 if noise_level is None else 2)
 
     def load():
-        unet = UNet2DConditionModel.from_pretrained(
-            folder, subfolder="unet", variant=variant, dtype=dtype, local_files_only=True, use_safetensors=True
-        )
+        with torch.device("meta"):
+            unet = make_unet(unet_config)
+        weights = _weights(folder, "stage_1" if noise_level is None else "stage_2", variant, dtype)
+        inside = unet.unet if isinstance(unet, OtherUNet) else unet
+        expected, found = ({n: w.shape for n, w in of.items()} for of in (inside.state_dict(), weights))
+        if wrong := sorted(name for name, _ in expected.items() ^ found.items()):
+            raise ValueError(
+                f"{folder}/unet: the weights are not those of config.json: {wrong[0]} is missing or does not fit"
+            )
+        inside.load_state_dict(weights, assign=True)
         if attention == "sliced":
-            unet.set_attention_slice("auto")
+            unet.slice_attention()
         if offload:
-            unet.enable_group_offload(device, torch.device("cpu"), offload_type="leaf_level")
+            from diffusers.hooks import apply_group_offloading  # takes seconds to import
+
+            apply_group_offloading(unet, device, torch.device("cpu"), "leaf_level")
         else:
             unet.to(device)
-        return unet.eval().requires_grad_(False)
+        return unet.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
     return Stage(
         network=Network(load, schedule, channels, config["prediction_type"], noise_level),
@@ -136,12 +175,56 @@ def load_stage(
 
 def sample_size(folder: Path) -> int:
     """The side length in pixels of a stage's pictures, without loading the stage."""
-    return UNet2DConditionModel.load_config(folder, subfolder="unet", local_files_only=True)["sample_size"]
+    return _config(folder, "unet/config.json")["sample_size"]
+
+
+def make_unet(config: dict) -> nn.Module:
+    """The U-Net of this config with random weights: an IFUNet, or diffusers' class (said on standard output) if the config asks
+    for anything that IF's does not have."""
+    if unknown := not_understood(config):
+        print(f"diffusers' own class runs this U-Net, which differs from IF's in {', '.join(unknown)}")
+        return OtherUNet(config)
+    return IFUNet(config)
+
+
+class OtherUNet(nn.Module):
+    """diffusers' UNet2DConditionModel, called like an IFUNet."""
+
+    def __init__(self, config: dict):
+        super().__init__()
+        from diffusers import UNet2DConditionModel  # takes seconds to import, and IF does not need it
+
+        self.unet = UNet2DConditionModel.from_config(config)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.unet.dtype
+
+    def read_prompts(self, prompt_embeds: Tensor, rows: Tensor) -> Tensor:
+        return prompt_embeds[rows]
+
+    def forward(self, x: Tensor, t: int, prompts: Tensor, noise_level: int | None = None) -> Tensor:
+        level = None if noise_level is None else torch.full((len(x),), noise_level, device=x.device)
+        return self.unet(x, t, prompts, class_labels=level, return_dict=False)[0]
+
+    def slice_attention(self) -> None:
+        self.unet.set_attention_slice("auto")
+
+
+def _weights(folder, part, variant, dtype):
+    """The U-Net's weights in this dtype, on the CPU."""
+    files = [name for name in files_of(part, variant, files_in(folder, part)) if name.startswith("unet/")]
+    shards = [load_file(folder / name) for name in files if name.endswith(".safetensors")]
+    return {name: tensor.to(dtype) for shard in shards for name, tensor in shard.items()}
+
+
+def _config(folder, path):
+    return json.loads((Path(folder) / path).read_text(encoding="utf-8"))
 
 
 def _scheduler_config(folder, name):
     """A scheduler's config, with diffusers' defaults for missing entries."""
-    return dict(DDPMScheduler.from_pretrained(folder, subfolder=name, local_files_only=True).config)
+    return SCHEDULER | _config(folder, f"{name}/scheduler_config.json")
 
 
 def _noise_schedule(folder, config):

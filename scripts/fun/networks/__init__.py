@@ -1,1 +1,1 @@
-"""The U-Nets that this project trains on MNIST."""
+"""The U-Nets: DeepFloyd IF's, and those that this project trains on MNIST."""
