@@ -38,9 +38,11 @@ from fun.workflow.plan import (
     check_walks,
     command_options,
     complete_config,
+    digit_sampling,
     epoch_minutes,
     report_figures,
     sampled_epochs,
+    without_sampling,
 )
 from fun.workflow.preflight import check_lengths, check_pictures, check_words, run_preflight
 from fun.workflow.refusals import canonical, nearest
@@ -95,7 +97,7 @@ with refusals():
         for file in dict.fromkeys(map(str, workflow.configfiles))
     ]
     complete_config(config, CONFIG_SCHEMA, FILES)
-MODELS = list(config["mnist"]["models"])  # in the order in which they are shown
+MODELS = without_sampling(config["mnist"]["models"])  # in the order in which they are shown
 config.update(canonical(config))
 MNIST, CASCADE, EXPERIMENTS, PROMPTS = config["mnist"], config.get("cascade"), {}, {}
 if CASCADE is not None:
@@ -147,9 +149,16 @@ def mnist_folder(wildcards):
     return in_project(MNIST["data"]) if "data" in MNIST else None
 
 
-def mnist_sampler(wildcards):
-    """How digits are drawn. Without the list of sampled epochs, so that one more epoch does not redraw the others."""
-    return {key: MNIST["sampling"][key] for key in ("guidance_below", "num_steps", "sampler", "spacing")}
+def mnist_sampling(wildcards):
+    """How a model's digits are drawn. Without the list of sampled epochs, so that one more epoch does not redraw the others."""
+    return digit_sampling(MNIST, wildcards.model)
+
+
+def guide_checkpoint(wildcards):
+    """The earlier checkpoint that guides an epoch's digits, if any."""
+    epoch = digit_sampling(MNIST, wildcards.model)["guide_epoch"]
+    guided = epoch is not None and epoch < int(wildcards.epoch)
+    return f"results/mnist/{wildcards.model}/epoch_{epoch}/checkpoint.safetensors" if guided else []
 
 
 def of_sampled_epochs(file):

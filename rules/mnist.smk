@@ -72,7 +72,7 @@ rule train_epoch:
         runtime=epoch_runtime,
     params:
         # Without the number of epochs, so that more can be added to a finished training.
-        model=lookup("mnist/models/{model}", within=config),
+        model=lookup("{model}", within=MODELS),
         schedule=lookup("mnist/schedule", within=config),
         training=lookup("mnist/training", within=config),
         images_per_epoch=lookup("mnist/images_per_epoch", within=config),
@@ -86,6 +86,7 @@ rule sample_epoch:
     input:
         data=ancient(MNIST_FILES),
         checkpoint="results/mnist/{model}/epoch_{epoch}/checkpoint.safetensors",
+        guide=guide_checkpoint,
         code=modules("sample_epoch"),
     output:
         samples="results/mnist/{model}/epoch_{epoch}/samples.safetensors",
@@ -103,10 +104,9 @@ rule sample_epoch:
         "../envs/environment.yaml"
     threads: 1
     params:
-        model=lookup("mnist/models/{model}", within=config),
+        model=lookup("{model}", within=MODELS),
         schedule=lookup("mnist/schedule", within=config),
-        sampler=mnist_sampler,
-        guidance_scale=lookup("mnist/sampling/guidance_scale", within=config),
+        sampling=mnist_sampling,
         num_images=lookup("mnist/sampling/num_images", within=config),
         seed=lookup("mnist/seed", within=config),
     script:
@@ -117,6 +117,7 @@ rule draw_digits:
     """Digits of one's own choice from a checkpoint, as pictures in a folder: 7777777777_seed_5 has ten sevens."""
     input:
         checkpoint="results/mnist/{model}/epoch_{epoch}/checkpoint.safetensors",
+        guide=guide_checkpoint,
         code=modules("draw_digits"),
     output:
         directory("results/mnist/{model}/epoch_{epoch}/{digits}_seed_{seed}"),
@@ -129,10 +130,9 @@ rule draw_digits:
         "../envs/environment.yaml"
     threads: 1
     params:
-        model=lookup("mnist/models/{model}", within=config),
+        model=lookup("{model}", within=MODELS),
         schedule=lookup("mnist/schedule", within=config),
-        sampler=mnist_sampler,
-        guidance_scale=lookup("mnist/sampling/guidance_scale", within=config),
+        sampling=mnist_sampling,
     script:
         "../scripts/draw_digits.py"
 
@@ -206,7 +206,7 @@ rule model_figures:
     conda:
         "../envs/environment.yaml"
     params:
-        model=lookup("mnist/models/{model}", within=config),
+        model=lookup("{model}", within=MODELS),
         images_per_epoch=lookup("mnist/images_per_epoch", within=config),
     script:
         "../scripts/model_figures.py"
@@ -229,7 +229,7 @@ rule mnist_curves:
     conda:
         "../envs/environment.yaml"
     params:
-        models=MODELS,
+        models=list(MODELS),
     script:
         "../scripts/mnist_curves.py"
 

@@ -12,23 +12,27 @@ from fun.data.mnist import to_uint8
 from fun.data.tensors import load_tensors
 from fun.diffusion.digits import generate
 from fun.diffusion.schedule import make_schedule
-from fun.networks.mnist_unets import NO_CLASS, make_network
-from fun.training.trainer import average_weights
+from fun.networks.mnist_unets import NO_CLASS
+from fun.training.trainer import trained_network
 
 ENLARGED = 10  # times: a digit of 28 pixels is hard to see
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params
-network = make_network(params.model, make_schedule(**params.schedule))
-network.load_state_dict(average_weights(load_tensors(snakemake.input.checkpoint)[0]))
-network.eval()
+schedule, sampling = make_schedule(**params.schedule), dict(params.sampling)
+network = trained_network(params.model, schedule, load_tensors(snakemake.input.checkpoint)[0])
+sampling.pop("guide_epoch")
+guide = None
+if snakemake.input.guide:
+    guide = trained_network(params.model, schedule, load_tensors(snakemake.input.guide)[0])
+if not params.model["class_conditioned"] and guide is None:
+    sampling["guidance_scale"] = 1.0
 
 digits = [int(digit) for digit in snakemake.wildcards.digits]
 labels = torch.tensor(digits if params.model["class_conditioned"] else [NO_CLASS] * len(digits))
 seeds = [int(snakemake.wildcards.seed) + i for i in range(len(digits))]
-scale = params.guidance_scale if params.model["class_conditioned"] else 1.0
-steps = generate(network, labels, seeds, guidance_scale=scale, **params.sampler)
-*_, last = progress(steps, "digits", params.sampler["num_steps"])
+steps = generate(network, labels, seeds, guide=guide, **sampling)
+*_, last = progress(steps, "digits", sampling["num_steps"])
 
 drawn = to_uint8(last.x_t).repeat_interleave(ENLARGED, 1).repeat_interleave(ENLARGED, 2)
 pictures = {f"{i:03d}_digit_{digit}": x for i, (digit, x) in enumerate(zip(digits, drawn, strict=True), 1)}

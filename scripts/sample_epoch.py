@@ -12,23 +12,25 @@ import torch.nn.functional as F
 from PIL import Image
 
 from fun.data.files import write_whole
-from fun.data.mnist import load_mnist, pick, proportional_labels, to_uint8
+from fun.data.mnist import load_labels, load_mnist, pick, proportional_labels, to_uint8
 from fun.data.tensors import load_tensors, save_tensors
 from fun.diffusion.digits import generate
 from fun.diffusion.sampling import randn
 from fun.diffusion.schedule import make_schedule
-from fun.networks.mnist_unets import NO_CLASS, make_network
-from fun.training.trainer import average_weights
+from fun.networks.mnist_unets import NO_CLASS
+from fun.training.trainer import trained_network
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params
-network = make_network(params.model, make_schedule(**params.schedule))
+schedule, sampling = make_schedule(**params.schedule), dict(params.sampling)
 state, trained_with = load_tensors(snakemake.input.checkpoint)
-network.load_state_dict(average_weights(state))
-network.eval()
-conditioned = params.model["class_conditioned"]
-sampler = params.sampler
-scale = params.guidance_scale if conditioned else 1.0
+network = trained_network(params.model, schedule, state)
+conditioned, guide_epoch = params.model["class_conditioned"], sampling.pop("guide_epoch")
+guide = None
+if snakemake.input.guide:
+    guide = trained_network(params.model, schedule, load_tensors(snakemake.input.guide)[0])
+if not conditioned and guide is None:
+    sampling["guidance_scale"] = 1.0
 folder = Path(snakemake.input.data[0]).parent
 
 
@@ -42,8 +44,8 @@ digits = torch.arange(10).repeat(4)
 grid_seeds = (
     [params.seed + row for row in range(4) for _ in range(10)] if conditioned else range(params.seed, params.seed + 40)
 )
-steps = generate(network, known(digits), grid_seeds, guidance_scale=scale, **sampler)
-states = list(progress(steps, "grid", sampler["num_steps"]))
+steps = generate(network, known(digits), grid_seeds, guide=guide, **sampling)
+states = list(progress(steps, "grid", sampling["num_steps"]))
 grid = to_uint8(states[-1].x_t)
 framed = F.pad(grid, [1] * 4, value=255).view(4, 10, 30, 30).transpose(1, 2).reshape(120, 300)
 encoded = BytesIO()
@@ -68,7 +70,7 @@ seeds = range(params.seed, params.seed + len(clean))
 showcase |= {"clean": to_uint8(clean), "clean_labels": labels, "noised_at": torch.tensor(noised_at)}
 for t in noised_at:
     x_t = network.schedule.q_sample(clean, t, randn(clean.shape[1:], [torch.Generator().manual_seed(s) for s in seeds]))
-    run = list(generate(network, known(labels), seeds, guidance_scale=1.0, x_t=x_t, start=t, **sampler))
+    run = list(generate(network, known(labels), seeds, x_t=x_t, start=t, **sampling | {"guidance_scale": 1.0}))
     showcase |= {
         f"noisy_{t}": to_uint8(x_t),
         f"one_step_{t}": to_uint8(run[0].x_0),
@@ -76,15 +78,16 @@ for t in noised_at:
     }
 
 # Many digits to be scored, with labels in MNIST's proportions.
-wanted = proportional_labels(load_mnist(folder, "train")[1], params.num_images)
+wanted = proportional_labels(load_labels(folder, "train"), params.num_images)
 images = []
 chunks = list(zip(wanted.split(250), torch.arange(len(wanted)).split(250), strict=True))
 for chunk, numbers in progress(chunks, "digits"):
     seeds = (params.seed + 1000 + numbers).tolist()
-    *_, last = generate(network, known(chunk), seeds, guidance_scale=scale, **sampler)
+    *_, last = generate(network, known(chunk), seeds, guide=guide, **sampling)
     images.append(to_uint8(last.x_t))
 
-made_with = {"trained_with": trained_with, "sampler": sampler, "guidance_scale": scale, "seed": params.seed}
+guided = {"guide_epoch": guide_epoch} if guide is not None else {}
+made_with = {"trained_with": trained_with, "sampling": sampling | guided, "seed": params.seed}
 save_tensors(snakemake.output.showcase, showcase, made_with)
 labels = wanted if conditioned else torch.full_like(wanted, -1)
 save_tensors(snakemake.output.samples, {"images": torch.cat(images), "labels": labels}, made_with)

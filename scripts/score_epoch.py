@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from fun.data.files import write_json
-from fun.data.mnist import load_mnist, pick, proportional_labels, to_float
+from fun.data.mnist import load_labels, pick, proportional_labels, to_float
 from fun.data.tensors import load_tensors
 from fun.diffusion.similarity import psnr
 from fun.judging.scores import DigitClassifier, FrechetDistance, rate, read_digits
@@ -17,7 +17,8 @@ from fun.judging.scores import DigitClassifier, FrechetDistance, rate, read_digi
 torch.set_num_threads(snakemake.threads)
 classifier = DigitClassifier().eval()
 classifier.load_state_dict(load_tensors(snakemake.input.classifier)[0])
-distance = FrechetDistance(load_tensors(snakemake.input.reference)[0])
+reference, _ = load_tensors(snakemake.input.reference)
+distance, test_features = FrechetDistance(reference), reference["test_features"]
 samples, made_with = load_tensors(snakemake.input.samples)
 images, labels = to_float(samples["images"]), samples["labels"]
 n = len(images)
@@ -26,9 +27,8 @@ seen, features = read_digits(classifier, images)
 # The floor: the same distance for as many real test digits, in the same proportions; the mean of five draws. The test
 # set is shuffled first, because its first half is tidier.
 folder = Path(snakemake.input.data[0]).parent
-test_images, test_labels = load_mnist(folder, "t10k")
-_, test_features = read_digits(classifier, test_images)
-wanted = proportional_labels(load_mnist(folder, "train")[1], min(n, 8000))
+test_labels = load_labels(folder, "t10k")
+wanted = proportional_labels(load_labels(folder, "train"), min(n, 8000))
 generator = torch.Generator().manual_seed(made_with["seed"])
 floors = []
 for _ in range(5):
@@ -37,7 +37,7 @@ for _ in range(5):
 
 scores = {
     "epoch": made_with["trained_with"]["epoch"],
-    "guidance_scale": made_with["guidance_scale"],
+    "guidance_scale": made_with["sampling"]["guidance_scale"],
     "frechet_distance": {"value": distance(features), "n": n},
     "frechet_floor": {"value": sum(floors) / len(floors), "low": min(floors), "high": max(floors), "n": len(wanted)},
     "classes_drawn": torch.bincount(seen, minlength=10).tolist(),

@@ -1,4 +1,4 @@
-"""Train the classifier that judges digits, and summarise its features of the real ones."""
+"""Train the classifier that judges digits, and keep its features of the real ones."""
 
 from fun.workflow.log import log_to
 
@@ -12,7 +12,7 @@ import torch
 from fun.data.files import write_json
 from fun.data.mnist import load_mnist
 from fun.data.tensors import save_tensors
-from fun.judging.scores import DigitClassifier, FrechetDistance, rate, read_digits, train_classifier
+from fun.judging.scores import BATCH_SIZE, DigitClassifier, FrechetDistance, rate, read_digits, train_classifier
 
 torch.set_num_threads(snakemake.threads)
 epochs, seed = snakemake.params.epochs, snakemake.params.seed
@@ -23,10 +23,10 @@ test_images, test_labels = load_mnist(folder, "t10k")
 torch.manual_seed(seed)
 classifier = DigitClassifier()
 losses = train_classifier(classifier, images, labels, epochs, seed)
-for _ in progress(losses, "training", epochs * math.ceil(len(images) / 128)):
+for _ in progress(losses, "training", epochs * math.ceil(len(images) / BATCH_SIZE)):
     pass
 
-seen, _ = read_digits(classifier, test_images)
+seen, test_features = read_digits(classifier, test_images)
 accuracy = rate(int((seen == test_labels).sum()), len(test_labels))
 print(f"test accuracy {accuracy['value']:.4f}")
 
@@ -35,5 +35,5 @@ reference.add_reference(read_digits(classifier, images)[1])
 
 made_with = {"epochs": epochs, "seed": seed}
 save_tensors(snakemake.output.weights, classifier.state_dict(), made_with)
-save_tensors(snakemake.output.reference, reference.summary(), made_with)
+save_tensors(snakemake.output.reference, reference.summary() | {"test_features": test_features}, made_with)
 write_json(snakemake.output.scores, {"test_accuracy": accuracy})

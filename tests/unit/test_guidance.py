@@ -40,6 +40,26 @@ def test_classifier_free_guidance(x_t):
     assert torch.equal(v, v_c), "the conditional half's"
 
 
+def test_a_weaker_network_guides(x_t):
+    """Autoguidance: it answers the unconditional half, for every view, in one call; the network itself the other, in one."""
+    network, weaker = Recorder(), Recorder()
+    branches = [Branch(cond(2)), Branch(cond(3), make_view("rotate_180", SIZE), lambda noise: noise / 4)]
+    noise, v = predict_noise(
+        network, x_t, 500, branches, 2.0, cond(0), guide=lambda x, t, y: (0.5 * weaker(x, t, y)[0], None)
+    )
+    assert network.batches == weaker.batches == [2 * N]
+    turned = x_t.rot90(2, (2, 3))
+    first, second = (
+        -0.5 * Recorder()(x, 500, cond(0))[0] + 2 * Recorder()(x, 500, cond(c))[0] for x, c in ((x_t, 2), (turned, 3))
+    )
+    assert torch.allclose(noise, first + second.rot90(2, (2, 3)) / 4, atol=1e-5)
+    alone = predict_noise(network, x_t, 500, branches, 2.0, cond(0))
+    itself = predict_noise(network, x_t, 500, branches, 2.0, cond(0), guide=Recorder())
+    assert all(torch.allclose(*pair, atol=1e-6) for pair in zip(alone, itself, strict=True)) and torch.equal(
+        v, alone[1]
+    )
+
+
 def test_each_sample_has_its_own_scale(x_t):
     scales = torch.tensor([1.0, 3.0, 7.0])
     noise, _ = predict_noise(Recorder(), x_t, 500, [Branch(cond(2))], scales, cond(0))

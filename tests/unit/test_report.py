@@ -360,7 +360,7 @@ def test_numbers_are_written_alike_in_captions_and_tables():
         "noised_at": np.array([5]),
     }
     drawn |= {f"{way}_5": drawn["clean"] for way in ("noisy", "one_step", "iterative")}
-    epoch = Epoch(20, drawn, scores, {"sampler": {}, "guidance_scale": 2.0, "seed": 0})
+    epoch = Epoch(20, drawn, scores, {"sampling": {"guidance_scale": 2.0}, "seed": 0})
     model = Model("m", "small", True, 12000, [epoch])
     figures = [schedules, samples_figure(model), denoising_figure(model)]
     texts = [figure["caption"] for figure in figures]

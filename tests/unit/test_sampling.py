@@ -81,11 +81,12 @@ def test_ddim_equals_diffusers():
 
 @pytest.mark.parametrize("num_steps", [2, 5, 12, 30])
 @pytest.mark.parametrize("threshold", [None, partial(dynamic_threshold, ratio=0.95, sample_max_value=1.5)])
-def test_dpm_solver_equals_diffusers(num_steps, threshold):
+@pytest.mark.parametrize("sampler", ["dpm_solver", "sde_dpm_solver"])
+def test_dpm_solver_equals_diffusers(num_steps, threshold, sampler):
     scheduler = DPMSolverMultistepScheduler(
         T,
         beta_schedule="squaredcos_cap_v2",
-        algorithm_type="dpmsolver++",
+        algorithm_type={"dpm_solver": "dpmsolver++", "sde_dpm_solver": "sde-dpmsolver++"}[sampler],
         solver_order=2,
         thresholding=threshold is not None,
         dynamic_thresholding_ratio=0.95,
@@ -94,10 +95,12 @@ def test_dpm_solver_equals_diffusers(num_steps, threshold):
         euler_at_final=True,
     )
     scheduler.set_timesteps(timesteps=spaced_timesteps("trailing", T, num_steps))
-    x_t = randn(SHAPE, generators())
+    draws = generators()
+    x_t = randn(SHAPE, draws)
     for t in scheduler.timesteps:
-        x_t = scheduler.step(network(x_t, int(t))[0], t, x_t).prev_sample
-    actual = ours("trailing", num_steps, make_step("dpm_solver"), threshold)
+        noise = randn(SHAPE, draws) if sampler == "sde_dpm_solver" else None
+        x_t = scheduler.step(network(x_t, int(t))[0], t, x_t, variance_noise=noise).prev_sample
+    actual = ours("trailing", num_steps, make_step(sampler), threshold)
     torch.testing.assert_close(actual, x_t, atol=1e-4, rtol=1e-4)
 
 

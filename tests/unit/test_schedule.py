@@ -117,3 +117,20 @@ def test_x_start_equals_diffusers_where_there_is_signal(pair):
 def test_impossible_betas_are_refused(betas):
     with pytest.raises(ValueError, match="betas"):
         NoiseSchedule(torch.tensor(betas))
+
+
+def test_the_posterior_mean_is_bayes_rule():
+    schedule = NoiseSchedule.cosine(1000)
+    images = torch.randn(5, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    t = torch.tensor([10, 600, 999])
+    x_t = schedule.q_sample(images[:3], t, torch.randn(3, 2, 3, 3, generator=torch.Generator().manual_seed(1)))
+    possible = torch.ones(3, 5, dtype=torch.bool)
+    possible[1, 1] = False
+    found = schedule.posterior_mean(x_t, t, images, possible)
+    for i, row in enumerate(possible):
+        abar = schedule.alpha_bar(int(t[i]))
+        density = torch.distributions.Normal(abar.sqrt() * images[row].double(), (1 - abar).sqrt())
+        likelihood = density.log_prob(x_t[i].double()).flatten(1).sum(1).exp()
+        expected = (likelihood.view(-1, 1, 1, 1) * images[row].double()).sum(0) / likelihood.sum()
+        torch.testing.assert_close(found[i].double(), expected, atol=1e-5, rtol=1e-5)
+    assert torch.allclose(schedule.posterior_mean(x_t, 999, images[:1]), images[:1].expand(3, -1, -1, -1), atol=1e-6)

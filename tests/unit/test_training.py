@@ -12,6 +12,7 @@ from fun.training.trainer import (
     Trainer,
     average_weights,
     diffusion_loss,
+    expected_images,
     drop_classes,
     ema_decay,
     epoch_indices,
@@ -50,6 +51,68 @@ def test_loss_is_zero_for_the_true_target():
     for kind in PREDICTION_TYPES:
         assert diffusion_loss(Oracle(kind, SCHEDULE.target(kind, x_0, t, noise)), x_0, labels, t, noise) == 0
     assert diffusion_loss(Oracle("epsilon", noise + 2), x_0, labels, t, noise).item() == pytest.approx(4)
+
+
+def test_the_expected_image_is_the_mean_of_the_images_that_x_t_can_come_from():
+    """In the mean over many it is x_0 (nothing of x_t tells their difference), and it varies less."""
+    images, image_labels = torch.tensor([-1.0, 0.2, 1.0, 5.0]).view(4, 1, 1, 1), torch.tensor([0, 0, 0, 1])
+    chosen = torch.randint(3, (20000,), generator=generator())
+    x_0, labels, t = images[chosen], image_labels[chosen], torch.full((20000,), 230)
+    noise = torch.randn(x_0.shape, generator=generator())
+    mean, its_noise = expected_images(SCHEDULE, x_0, labels, t, noise, images, image_labels)
+    x_t = SCHEDULE.q_sample(x_0, t, noise)
+    torch.testing.assert_close(SCHEDULE.q_sample(mean, t, its_noise), x_t)
+    for told in (torch.ones_like(x_t), x_t, x_t.square(), x_t.tanh()):
+        assert abs(((x_0 - mean) * told).mean()) < 0.02
+    assert mean.var() < 0.5 * x_0.var() and mean.max() <= 1, "no image of the other class"
+    anything, _ = expected_images(SCHEDULE, x_0, torch.full_like(labels, NO_CLASS), t, noise, images, image_labels)
+    assert anything.max() > 1.5
+
+
+def test_at_low_noise_the_image_itself_is_expected():
+    images = torch.randn(50, 1, 4, 4, generator=generator())
+    t, labels = torch.tensor([0, 100, 299]), torch.zeros(3, dtype=torch.int64)
+    noise = torch.randn(3, 1, 4, 4, generator=generator())
+    mean, its_noise = expected_images(
+        SCHEDULE, images[:3], labels, t, noise, images, torch.zeros(50, dtype=torch.int64)
+    )
+    assert torch.equal(mean[:2], images[:2]) and torch.equal(its_noise[:2], noise[:2])
+    assert not torch.allclose(mean[2], images[2], atol=0.1)
+
+
+def test_a_batch_is_always_among_its_reference_images():
+    class Recorder(Trainer):
+        def loss(self, x_0, labels, images, image_labels):
+            seen.append((x_0.flatten().tolist(), images.flatten().tolist(), image_labels.tolist()))
+            return super().loss(x_0, labels, images, image_labels)
+
+    x, y = torch.arange(20.0).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)[..., :1, :1], torch.arange(20) % 10
+    for references, expected in ((6, 6), (2, 3), (100, 20), (0, 0)):
+        seen = []
+        run = Recorder(Pixel(), seed=0, **RECIPE | {"reference_images": references})
+        list(run.train_epoch(x, y, 3))
+        assert [len(images) for _, images, _ in seen] == [expected] * 7
+        assert all(references == 0 or set(batch) <= set(images) for batch, images, _ in seen)
+        assert all([int(i) % 10 for i in images] == labels for _, images, labels in seen)
+
+
+class Pixel(torch.nn.Module):
+    """A network of images of one pixel."""
+
+    schedule, class_conditioned, prediction_type = SCHEDULE, True, "sample"
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(*(torch.nn.Conv2d(1, 1, 1) for _ in range(3)))
+
+    def predict(self, x_t, t, labels):
+        return self.layers(x_t)
+
+
+def test_a_power_below_one_favours_high_noise():
+    even, high = (stratified_timesteps(3000, 300, generator(), power).float() for power in (1.0, 0.5))
+    assert abs(even.mean() - 149.5) < 1 and abs(high.mean() - 199.5) < 1 and high.max() == 299
+    assert abs((high < 150).float().mean() - 0.25) < 0.01
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 32, 300, 500])

@@ -28,9 +28,13 @@ def read_checked(path: str | Path) -> bytes:
 def load_mnist(folder: str | Path, split: str) -> tuple[Tensor, Tensor]:
     """The split "train" (60,000) or "t10k" (10,000): images (N, 1, 28, 28) float32 in [-1, 1], labels (N,) int64."""
     images = np.frombuffer(read_checked(Path(folder) / f"{split}-images-idx3-ubyte"), np.uint8, offset=16)
+    return to_float(torch.tensor(images).view(-1, 28, 28)), load_labels(folder, split)
+
+
+def load_labels(folder: str | Path, split: str) -> Tensor:
+    """The labels of `load_mnist` alone, in a fraction of its time."""
     labels = np.frombuffer(read_checked(Path(folder) / f"{split}-labels-idx1-ubyte"), np.uint8, offset=8)
-    images = to_float(torch.tensor(images).view(-1, 28, 28))
-    return images, torch.tensor(labels).long()
+    return torch.tensor(labels).long()
 
 
 def to_uint8(images: Tensor) -> Tensor:

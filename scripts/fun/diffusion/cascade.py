@@ -44,7 +44,7 @@ BETA_SCHEDULES: dict[str, Callable[[dict], NoiseSchedule]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
     """An IF U-Net as a function (x, t, cond) -> the noise, and the raw variance channels if it has any.
 

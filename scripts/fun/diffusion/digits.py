@@ -20,6 +20,7 @@ def generate(
     num_steps: int,
     guidance_scale: float,
     guidance_below: float = 1.0,
+    guide=None,
     x_t: Tensor | None = None,
     start: int | None = None,
 ) -> Iterator[State]:
@@ -32,6 +33,8 @@ def generate(
         sampler, spacing, num_steps: see fun.diffusion.sampling, fun.data.timesteps.
         guidance_below: guide only at t <= guidance_below * T (Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724):
             in the noisiest steps guidance costs variety (docs/measurements.md).
+        guide: the network asked for no class in place of `network` (autoguidance, see `predict_noise`); then a network without
+            classes can be guided too.
         x_t, start: images (N, 1, 28, 28) noised to the timestep `start`, to begin with; by default pure noise.
     """
     schedule = network.schedule
@@ -41,7 +44,9 @@ def generate(
     guided_to = guidance_below * schedule.num_train_timesteps
 
     def predict(x, t):
-        return predict_noise(network, x, t, branches, guidance_scale if t <= guided_to else 1.0, unconditional)
+        return predict_noise(
+            network, x, t, branches, guidance_scale if t <= guided_to else 1.0, unconditional, guide=guide
+        )
 
     return denoise(
         schedule,

@@ -1,6 +1,6 @@
 """The predicted noise of one step, from one batch: classifier-free guidance, views and parts.
 
-Classifier-free guidance: https://arxiv.org/abs/2207.12598; Visual Anagrams: https://arxiv.org/abs/2311.17919;
+Classifier-free guidance: https://arxiv.org/abs/2207.12598; autoguidance: https://arxiv.org/abs/2406.02507; Visual Anagrams: https://arxiv.org/abs/2311.17919;
 Factorized Diffusion (hybrids): https://arxiv.org/abs/2404.11615.
 """
 
@@ -35,8 +35,9 @@ def predict_noise(
     unconditional: Tensor | None = None,
     companion: Tensor | None = None,
     max_batch: int | None = None,
+    guide: Callable[[Tensor, int, Tensor], tuple[Tensor, Tensor | None]] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The noise of x_t, combined from all branches, which go through the network as one batch.
+    """The noise of x_t, combined from all branches, which go through the network as one batch (and through `guide` as another).
 
     Each branch sees view(x_t). Its noise is guided, noise_u + scale (noise_c - noise_u), then the inverse view is
     applied, then its part; the results of the branches are summed.
@@ -47,6 +48,8 @@ def predict_noise(
         unconditional: (N, ...) like a branch's cond: the embedding of the empty or a negative prompt, or the "no class" label.
         companion: (N, C, H, W), what the network sees in addition to x_t, under the same view (stage II's enlarged picture).
         max_batch: the largest number of samples per call; a larger batch is split.
+        guide: the network that is asked for the unconditional half, if it is not `network` itself: a weaker one of its kind,
+            such as an earlier checkpoint, whose errors guidance leads away from (autoguidance, Karras et al. 2024).
 
     Returns:
         noise (N, C, H, W) and v (N, C, H, W) or None: v comes from the conditional half, as in guided-diffusion; of several
@@ -55,23 +58,27 @@ def predict_noise(
     guided = unconditional is not None and (torch.is_tensor(guidance_scale) or guidance_scale != 1)
     x = x_t if companion is None else torch.cat([x_t, companion], 1)
 
-    batch: list[tuple[View, Tensor]] = []
+    asked: list[tuple[Callable, View, Tensor]] = []
     unconditional_at: dict[View, int] = {}
     conditional_at: list[int] = []
     for branch in branches:
         if guided and branch.view not in unconditional_at:  # does not depend on the prompt: once for each view
-            unconditional_at[branch.view] = len(batch)
-            batch.append((branch.view, unconditional))
-        conditional_at.append(len(batch))
-        batch.append((branch.view, branch.cond))
-    noises, vs = _call(
-        network, torch.cat([view.view(x) for view, _ in batch]), t, torch.cat([cond for _, cond in batch]), max_batch
-    )
-    noises = noises.chunk(len(batch))
-    vs = None if vs is None else vs.chunk(len(batch))
+            unconditional_at[branch.view] = len(asked)
+            asked.append((guide or network, branch.view, unconditional))
+        conditional_at.append(len(asked))
+        asked.append((network, branch.view, branch.cond))
+    noises, vs = [None] * len(asked), [None] * len(asked)
+    for one in dict.fromkeys(which for which, _, _ in asked):
+        at = [i for i, (which, _, _) in enumerate(asked) if which is one]
+        views, conds = torch.cat([asked[i][1].view(x) for i in at]), torch.cat([asked[i][2] for i in at])
+        noise, v = _call(one, views, t, conds, max_batch)
+        for i, *found in zip(
+            at, noise.chunk(len(at)), [None] * len(at) if v is None else v.chunk(len(at)), strict=True
+        ):
+            noises[i], vs[i] = found
 
     scale = guidance_scale.to(x_t).view(-1, 1, 1, 1) if torch.is_tensor(guidance_scale) else guidance_scale
-    noise, v = 0, None if vs is None else 0
+    noise, v = 0, None if vs[conditional_at[0]] is None else 0
     for branch, c in zip(branches, conditional_at, strict=True):
         part = branch.part or _whole
         branch_noise = noises[c]
@@ -79,7 +86,7 @@ def predict_noise(
             u = unconditional_at[branch.view]
             branch_noise = noises[u] + scale * (noises[c] - noises[u])
         noise = noise + part(branch.view.inverse(branch_noise))
-        if vs is not None:
+        if v is not None:
             v = v + branch.view.inverse_variance(vs[c]) / len(branches)
     return noise, v
 

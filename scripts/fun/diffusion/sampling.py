@@ -117,11 +117,13 @@ def ddim_step(
 
 
 class DPMSolver:
-    """The steps of one walk of DPM-Solver++(2M) (https://arxiv.org/abs/2211.01095): DDIM's steps from a better
-    estimate, which continues the change since the step before over half of this one. So they are deterministic and of second
-    order. The first step has none before it, and in the last one the clean image is the estimate itself."""
+    """The steps of one walk of DPM-Solver++(2M) (https://arxiv.org/abs/2211.01095): those of `step` from a better estimate,
+    which continues the change since the step before over half of this one. So they are of second order. From `ddim_step`
+    the walk is deterministic; from `ddpm_step` with the variance "small" it is the paper's SDE version. The first step has
+    none before it, and in the last one the clean image is the estimate itself."""
 
-    def __init__(self):
+    def __init__(self, step: Callable[..., Tensor]):
+        self.step = step
         self.last = None  # (t_prev, log_snr at t, x_0) of the step before
 
     def __call__(
@@ -139,14 +141,19 @@ class DPMSolver:
             _, before, x_0_before = self.last
             estimate = x_0 + (schedule.log_snr(t_prev) - at) / (at - before) / 2 * (x_0 - x_0_before)
         self.last = (t_prev, at, x_0)
-        return ddim_step(schedule, t, t_prev, x_t, estimate, v, draw)
+        return self.step(schedule, t, t_prev, x_t, estimate, v, draw)
 
 
 def make_step(sampler: str, variance: str = "small") -> Callable[..., Tensor]:
-    """The `step` of one walk by the sampler of that name: "ddpm" (with `variance`, see `ddpm_step`), "ddim" or "dpm_solver"."""
-    if sampler == "ddpm":
-        return partial(ddpm_step, variance=variance)
-    return {"ddim": ddim_step, "dpm_solver": DPMSolver()}[sampler]
+    """The `step` of one walk by the sampler of that name: "ddpm" (with `variance`, see `ddpm_step`), "ddim", "dpm_solver", or
+    "sde_dpm_solver", which draws noise in each step as DDPM does."""
+    steps = {
+        "ddpm": partial(ddpm_step, variance=variance),
+        "ddim": ddim_step,
+        "dpm_solver": DPMSolver(ddim_step),
+        "sde_dpm_solver": DPMSolver(ddpm_step),
+    }
+    return steps[sampler]
 
 
 def dynamic_threshold(x_0: Tensor, ratio: float = 0.95, sample_max_value: float = 1.0) -> Tensor:

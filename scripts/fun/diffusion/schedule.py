@@ -94,6 +94,20 @@ class NoiseSchedule:
             return self.noise_from_velocity(x_t, t, prediction)
         return self.noise_from_x_start(x_t, t, prediction) if prediction_type == "sample" else prediction
 
+    def posterior_mean(self, x_t: Tensor, t: int | Tensor, images: Tensor, possible: Tensor | None = None) -> Tensor:
+        """E[x_0 | x_t] if x_0 is one of `images` (M, C, H, W), all equally likely: (N, C, H, W), float32. No network can do
+        better on these images.
+
+        possible: (N, M) bool, which of the images each x_t can come from; by default all.
+        """
+        signal, sigma = (one.view(-1, 1).float() for one in self._signal_and_noise(t, x_t))
+        points, flat = images.flatten(1), x_t.flatten(1)
+        # log q(x_t | image), but for what is the same for all images.
+        logits = (signal * flat @ points.T - signal**2 / 2 * points.square().sum(1)) / sigma**2
+        if possible is not None:
+            logits = logits.masked_fill(~possible, -torch.inf)
+        return (logits.softmax(1) @ points).view_as(x_t)
+
     def stride(self, t: int | Tensor, t_prev: int | Tensor) -> tuple[Tensor, Tensor]:
         """(beta, betatilde) of one step from t down to t_prev, float64. beta equals the training beta only if t_prev is
         t - 1. betatilde is the variance of q(x_t_prev | x_t, x_0), beta its upper bound."""

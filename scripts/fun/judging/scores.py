@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 FEATURES = 64
+BATCH_SIZE = 64  # for training the classifier
 
 
 class DigitClassifier(nn.Module):
@@ -20,11 +21,12 @@ class DigitClassifier(nn.Module):
     def __init__(self):
         super().__init__()
         self.features = nn.Sequential(
-            *(nn.Conv2d(1, 16, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()),  # 14 x 14
+            *(nn.Conv2d(1, 16, 5, stride=2, padding=2), nn.BatchNorm2d(16), nn.ReLU()),  # 14 x 14
             *(nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),  # 7 x 7
-            *(nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU()),
-            *(nn.Flatten(), nn.Linear(64 * 7 * 7, FEATURES), nn.ReLU()),
+            *(nn.Conv2d(32, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU()),
+            *(nn.Flatten(), nn.Linear(32 * 7 * 7, FEATURES), nn.ReLU()),
         )
+        self.features.to(memory_format=torch.channels_last)  # faster
         self.head = nn.Linear(FEATURES, 10)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -32,7 +34,7 @@ class DigitClassifier(nn.Module):
 
 
 def train_classifier(
-    classifier: nn.Module, images: Tensor, labels: Tensor, epochs: int, seed: int, batch_size: int = 128
+    classifier: nn.Module, images: Tensor, labels: Tensor, epochs: int, seed: int, batch_size: int = BATCH_SIZE
 ) -> Iterator[float]:
     """Train on images (N, 1, 28, 28) in [-1, 1], each batch shifted by up to two pixels; yields the loss of each step."""
     generator = torch.Generator().manual_seed(seed)

@@ -116,7 +116,7 @@ class CascadeTrainer(Trainer):
         self.schedule = NoiseSchedule.cosine(1000)
         self.embeds = embeds
 
-    def loss(self, x_0: Tensor, prompts: Tensor) -> Tensor:
+    def loss(self, x_0: Tensor, prompts: Tensor, *reference: Tensor) -> Tensor:
         """Mean squared error of v, and the variational bound, which trains the variance alone."""
         t = stratified_timesteps(len(x_0), self.schedule.num_train_timesteps, self.generator)
         dropped = torch.rand(len(prompts), generator=self.generator) < self.class_dropout

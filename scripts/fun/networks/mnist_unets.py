@@ -23,9 +23,9 @@ class NoisePredictor(nn.Module):
 
     prediction_type: str
 
-    def __init__(self, schedule):
+    def __init__(self, schedule, class_conditioned):
         super().__init__()
-        self.schedule = schedule
+        self.schedule, self.class_conditioned = schedule, class_conditioned
 
     def forward(self, x_t, t, labels):
         """-> (noise (N, 1, 28, 28), None)."""
@@ -71,7 +71,7 @@ class SmallUNet(NoisePredictor):
     prediction_type = "sample"
 
     def __init__(self, schedule, class_conditioned, width=32, embedding_channels=128):
-        super().__init__(schedule)
+        super().__init__(schedule, class_conditioned)
         self.register_buffer("frequencies", torch.logspace(0, 3, 32), persistent=False)  # of t / T
         self.time_embedding = nn.Sequential(
             nn.Linear(64, embedding_channels), nn.SiLU(), nn.Linear(embedding_channels, embedding_channels)
@@ -149,7 +149,7 @@ class CS180UNet(NoisePredictor):
     prediction_type = "epsilon"
 
     def __init__(self, schedule, class_conditioned, width=64):
-        super().__init__(schedule)
+        super().__init__(schedule, class_conditioned)
         self.initial = conv_block(1, width)
         self.down_1 = down_block(width, width)
         self.down_2 = down_block(width, 2 * width)

@@ -22,7 +22,7 @@ class Epoch(NamedTuple):
     number: int
     showcase: dict[str, np.ndarray]  # as sample_epoch writes it
     scores: dict  # as score_epoch writes them
-    made_with: dict  # sampler, guidance_scale, seed
+    made_with: dict  # sampling, seed
 
 
 class Model(NamedTuple):
@@ -39,15 +39,15 @@ class Model(NamedTuple):
         """The name as written in a sentence."""
         return self.key.replace("_", "-")
 
-    @property
-    def drawn(self) -> dict:
-        """The provenance that all its drawn digits share."""
-        made = self.epochs[-1].made_with
+    def drawn(self, epoch: Epoch) -> dict:
+        """The provenance of digits that it drew after an epoch."""
+        how = epoch.made_with["sampling"]
         return {
             "model": self.key,
             "network": self.network,
-            **made["sampler"],
-            "guidance_scale": made["guidance_scale"],
+            **how,
+            "epoch": epoch.number,
+            "seed": epoch.made_with["seed"],
         }
 
 
@@ -69,7 +69,7 @@ def samples_figure(model: Model) -> dict:
             "label": f"epoch {epoch.number}: {_summary(epoch.scores)}",
             "alt": f"Forty digits drawn by the {model.name} model after epoch {epoch.number}, in four rows of ten.",
             "state": f"epoch {epoch.number}",
-            "provenance": {**model.drawn, "epoch": epoch.number, "seed": epoch.made_with["seed"]},
+            "provenance": model.drawn(epoch),
         }
         for epoch in model.epochs
     ]
@@ -130,7 +130,7 @@ def reverse_process_figure(model: Model) -> dict:
             "label": label,
             "alt": f"{what}, after the step to t = {timesteps[i]}.",
             "state": f"t = {timesteps[i]}" if timesteps[i] >= 0 else "finished",
-            "provenance": {**model.drawn, "epoch": last.number, "seed": last.made_with["seed"], "t": timesteps[i]},
+            "provenance": {**model.drawn(last), "t": timesteps[i]},
         }
         for i in shown
         for kind, label, what in kinds
@@ -149,7 +149,7 @@ def denoising_figure(model: Model) -> dict:
     """Test digits, noised and then denoised in one step and in many."""
     last = model.epochs[-1]
     scored = {(row["t"], row["kind"]): row for row in last.scores["denoising"]}
-    made = {**model.drawn, "guidance_scale": 1.0, "epoch": last.number, "seed": last.made_with["seed"]}
+    made = {**model.drawn(last), "guidance_scale": 1.0}
     clean = {
         "picture": sheet(last.showcase["clean"][:10], 10),
         "label": "test digits, never seen in training",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from fun.networks.mnist_unets import NO_CLASS
+from fun.networks.mnist_unets import NO_CLASS, NoisePredictor, make_network
 from fun.training.optimizers import make_optimizers
 
 
@@ -33,10 +33,35 @@ def diffusion_loss(network, x_0: Tensor, labels: Tensor, t: Tensor, noise: Tenso
     return nn.functional.mse_loss(prediction.float(), target)
 
 
-def stratified_timesteps(batch_size: int, num_train_timesteps: int, generator: torch.Generator) -> Tensor:
-    """(N,) int64: one timestep from each of N equal parts of 0 .. T - 1; less variance than N independent draws."""
-    strata = torch.arange(batch_size) + torch.rand(batch_size, generator=generator)
-    return (strata * (num_train_timesteps / batch_size)).long().clamp(max=num_train_timesteps - 1)
+def expected_images(
+    schedule, x_0: Tensor, labels: Tensor, t: Tensor, noise: Tensor, images: Tensor, image_labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What x_t tells of its clean image, if that is one of `images` with the same label, and of its noise: the targets that a
+    network learns from (x_0, noise) in the mean over many, without that mean's noise (Xu et al. 2023, "stable target
+    field", https://arxiv.org/abs/2302.00670).
+
+    Args:
+        x_0, labels, t, noise: as in `diffusion_loss`; a sample of NO_CLASS can be any of the images.
+        images, image_labels: (M, C, H, W) and (M,), with all of x_0 among them.
+
+    Returns:
+        (x_0, noise), with the same x_t: as they were where more than half of the power is signal, because there no other image
+        is likely any more.
+    """
+    rows = (schedule.alpha_bar(t) < 0.5).nonzero()[:, 0].to(x_0.device)
+    x_t, at = schedule.q_sample(x_0, t, noise)[rows], t.to(x_0.device)[rows]
+    labels = labels[rows, None]
+    mean = schedule.posterior_mean(x_t, at, images, (labels == NO_CLASS) | (labels == image_labels))
+    return x_0.index_put((rows,), mean), noise.index_put((rows,), schedule.noise_from_x_start(x_t, at, mean))
+
+
+def stratified_timesteps(
+    batch_size: int, num_train_timesteps: int, generator: torch.Generator, power: float = 1.0
+) -> Tensor:
+    """(N,) int64: one timestep from each of N parts of 0 .. T - 1, less variance than N independent draws: T u^power, where
+    u is uniform in 0 .. 1. A power below 1 favours high noise."""
+    strata = (torch.arange(batch_size) + torch.rand(batch_size, generator=generator)) / batch_size
+    return (strata**power * num_train_timesteps).long().clamp(max=num_train_timesteps - 1)
 
 
 def drop_classes(labels: Tensor, probability: float, generator: torch.Generator) -> Tensor:
@@ -96,6 +121,8 @@ class Trainer:
         decay_per_epoch: float,
         ema: float,
         class_dropout: float = 0.1,
+        timestep_power: float = 1.0,
+        reference_images: int = 0,
         bfloat16: bool = False,
     ):
         self.network = network
@@ -105,6 +132,8 @@ class Trainer:
         self.warm_up_steps = warm_up_steps
         self.decay_per_epoch = decay_per_epoch
         self.class_dropout = class_dropout
+        self.timestep_power = timestep_power
+        self.reference_images = reference_images
         self.bfloat16 = bfloat16
         self.generator = torch.Generator().manual_seed(seed)
         self.step = 0
@@ -122,19 +151,30 @@ class Trainer:
         """
         self.epoch += 1
         self.network.train()
-        for x_0, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-            yield self._train_step(x_0, y)
+        references = max(self.reference_images, batch_size) if self.reference_images else 0
+        for start in range(0, len(images), batch_size):
+            # The reference images start with the batch; at the end of the epoch they are the last ones, with the batch in them.
+            first = max(0, min(start, len(images) - references))
+            batch, reference = slice(start, start + batch_size), slice(first, first + references)
+            yield self._train_step(images[batch], labels[batch], images[reference], labels[reference])
 
-    def loss(self, x_0: Tensor, labels: Tensor) -> Tensor:
-        """The loss that a step minimises: a scalar. Timesteps and noise are drawn from the trainer's own random stream."""
-        t = stratified_timesteps(len(x_0), self.network.schedule.num_train_timesteps, self.generator)
+    def loss(self, x_0: Tensor, labels: Tensor, images: Tensor, image_labels: Tensor) -> Tensor:
+        """The loss that a step minimises: a scalar. Timesteps and noise are drawn from the trainer's own random stream.
+
+        images, image_labels: the reference images, for `expected_images`; if there are none, x_0 itself is learned.
+        """
+        schedule = self.network.schedule
+        t = stratified_timesteps(len(x_0), schedule.num_train_timesteps, self.generator, self.timestep_power)
         noise = torch.randn(x_0.shape, generator=self.generator).to(x_0.device)  # on the CPU: the same on every device
         labels = drop_classes(labels, self.class_dropout, self.generator)
+        if len(images):
+            told = labels if self.network.class_conditioned else torch.full_like(labels, NO_CLASS)
+            x_0, noise = expected_images(schedule, x_0, told, t, noise, images, image_labels)
         return diffusion_loss(self.network, x_0, labels, t, noise, self.bfloat16)
 
-    def _train_step(self, x_0: Tensor, labels: Tensor) -> float:
+    def _train_step(self, *batch: Tensor) -> float:
         factor = learning_rate_factor(self.step, self.epoch, self.warm_up_steps, self.decay_per_epoch)
-        loss = self.loss(x_0, labels)
+        loss = self.loss(*batch)
         if not loss.isfinite():
             raise ValueError(
                 f"the loss is not finite in step {self.step + 1}: training has diverged; try smaller learning rates (muon_lr "
@@ -176,6 +216,13 @@ class Trainer:
 def average_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The averaged weights in a Trainer's state, for load_state_dict of the network to sample from."""
     return _under("average.module.", state)
+
+
+def trained_network(model: dict, schedule, state: dict[str, Tensor]) -> NoisePredictor:
+    """The network to sample from, with the averaged weights in a Trainer's state. model: as for `make_network`."""
+    network = make_network(model, schedule)
+    network.load_state_dict(average_weights(state))
+    return network.eval()
 
 
 def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

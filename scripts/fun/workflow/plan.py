@@ -34,16 +34,30 @@ def complete_config(config: dict, schema: dict, files: list[Document]) -> None:
         for name in [name for name, model in config["mnist"]["models"].items() if model in (None, "null")]:
             del config["mnist"]["models"][name]
     checked(config, schema, "config.yaml", typed)
-    steps, timesteps = config["mnist"]["sampling"]["num_steps"], config["mnist"]["schedule"]["num_train_timesteps"]
-    if steps > timesteps:
-        raise ValueError(
-            f"config.yaml: mnist/sampling/num_steps must be at most mnist/schedule/num_train_timesteps ({timesteps}), "
-            f"not {steps}"
-        )
-    try:
-        check_walk(config["mnist"]["sampling"]["spacing"], timesteps, steps)
-    except ValueError as error:
-        raise ValueError(f"config.yaml: mnist/sampling: {error}") from error
+    timesteps = config["mnist"]["schedule"]["num_train_timesteps"]
+    for model, entry in config["mnist"]["models"].items():
+        how = digit_sampling(config["mnist"], model)
+        where = "mnist/sampling" if "num_steps" not in entry["sampling"] else f"mnist/models/{model}/sampling"
+        if how["num_steps"] > timesteps:
+            raise ValueError(
+                f"config.yaml: {where}/num_steps must be at most mnist/schedule/num_train_timesteps ({timesteps}), "
+                f"not {how['num_steps']}"
+            )
+        try:
+            check_walk(how["spacing"], timesteps, how["num_steps"])
+        except ValueError as error:
+            raise ValueError(f"config.yaml: {where}: {error}") from error
+
+
+def digit_sampling(mnist: dict, model: str) -> dict:
+    """How digits are drawn with a model: mnist/sampling, where the model's own entry does not differ."""
+    shared = {name: value for name, value in mnist["sampling"].items() if name not in ("epochs", "num_images")}
+    return shared | mnist["models"][model]["sampling"]
+
+
+def without_sampling(models: dict[str, dict]) -> dict[str, dict]:
+    """The models' entries without how they are sampled, which is no reason to train one again."""
+    return {name: {key: value for key, value in entry.items() if key != "sampling"} for name, entry in models.items()}
 
 
 def check_walks(sampling: dict, cascade: dict, experiments: dict[str, dict]) -> None:
