@@ -40,6 +40,7 @@ from fun.workflow.plan import (
     complete_config,
     digit_sampling,
     epoch_minutes,
+    predictions,
     report_figures,
     sampled_epochs,
     without_sampling,
@@ -97,9 +98,12 @@ with refusals():
         for file in dict.fromkeys(map(str, workflow.configfiles))
     ]
     complete_config(config, CONFIG_SCHEMA, FILES)
-MODELS = without_sampling(config["mnist"]["models"])  # in the order in which they are shown
 config.update(canonical(config))
-MNIST, CASCADE, EXPERIMENTS, PROMPTS = config["mnist"], config.get("cascade"), {}, {}
+MODELS = list(config["mnist"]["models"])  # in the order in which they are shown
+COMPARED = predictions(config["mnist"])
+MNIST = config["mnist"] | {"models": config["mnist"]["models"] | COMPARED}
+NETWORKS = without_sampling(MNIST["models"])
+CASCADE, EXPERIMENTS, PROMPTS = config.get("cascade"), {}, {}
 if CASCADE is not None:
     if CASCADE not in config["cascades"]:
         known = ", ".join(config["cascades"])
@@ -125,7 +129,7 @@ TO_ENCODE = still_to_make(PROMPTS)  # looked for once: a network file system may
 wildcard_constraints:
     cascade=CASCADE or "-",
     experiment="|".join(EXPERIMENTS) or "-",
-    model="|".join(MODELS),
+    model="|".join(NETWORKS),
     epoch=r"[1-9]\d*",
     stage="1|2",
 
@@ -159,6 +163,12 @@ def guide_checkpoint(wildcards):
     epoch = digit_sampling(MNIST, wildcards.model)["guide_epoch"]
     guided = epoch is not None and epoch < int(wildcards.epoch)
     return f"results/mnist/{wildcards.model}/epoch_{epoch}/checkpoint.safetensors" if guided else []
+
+
+def of_compared(file):
+    """The named file of the epoch at which the networks that say different things are compared."""
+    epoch = min(MNIST["predictions"]["epochs"], MNIST["epochs"]) if COMPARED else 0
+    return [f"results/mnist/{model}/epoch_{epoch}/{file}" for model in COMPARED]
 
 
 def of_sampled_epochs(file):
@@ -309,7 +319,7 @@ def shown_with(wildcards):
 
 def figures_shown():
     """Every figure.json of the report."""
-    return report_figures(CASCADE, EXPERIMENTS, MODELS)
+    return report_figures(CASCADE, EXPERIMENTS, MODELS, bool(COMPARED))
 
 
 def figures_to_make(wildcards):
@@ -388,7 +398,7 @@ if (
 
 # sys.argv: the targets, which Snakemake has read but does not tell before it has read this.
 if workflow.is_main_process:
-    of_mnist = {"mnist": [*MODELS, "data", "classifier", "curves", "schedules"]}
+    of_mnist = {"mnist": [*NETWORKS, "data", "classifier", "curves", "schedules", "predictions"]}
     of_cascade = {CASCADE: [*EXPERIMENTS, "prompt_embeds", "weights"]} if CASCADE is not None else {}
     with refusals():
         check_targets(sys.argv[1:], CASCADE, list(config["cascades"]), of_mnist | of_cascade)

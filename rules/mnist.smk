@@ -72,7 +72,7 @@ rule train_epoch:
         runtime=epoch_runtime,
     params:
         # Without the number of epochs, so that more can be added to a finished training.
-        model=lookup("{model}", within=MODELS),
+        model=lookup("{model}", within=NETWORKS),
         schedule=lookup("mnist/schedule", within=config),
         training=lookup("mnist/training", within=config),
         images_per_epoch=lookup("mnist/images_per_epoch", within=config),
@@ -104,7 +104,7 @@ rule sample_epoch:
         "../envs/environment.yaml"
     threads: 1
     params:
-        model=lookup("{model}", within=MODELS),
+        model=lookup("{model}", within=NETWORKS),
         schedule=lookup("mnist/schedule", within=config),
         sampling=mnist_sampling,
         num_images=lookup("mnist/sampling/num_images", within=config),
@@ -130,7 +130,7 @@ rule draw_digits:
         "../envs/environment.yaml"
     threads: 1
     params:
-        model=lookup("{model}", within=MODELS),
+        model=lookup("{model}", within=NETWORKS),
         schedule=lookup("mnist/schedule", within=config),
         sampling=mnist_sampling,
     script:
@@ -206,10 +206,31 @@ rule model_figures:
     conda:
         "../envs/environment.yaml"
     params:
-        model=lookup("{model}", within=MODELS),
+        model=lookup("{model}", within=NETWORKS),
         images_per_epoch=lookup("mnist/images_per_epoch", within=config),
     script:
         "../scripts/model_figures.py"
+
+
+rule mnist_predictions:
+    """What networks draw that were trained alike to say the noise, the velocity or the clean image."""
+    input:
+        showcases=of_compared("showcase.safetensors"),
+        scores=of_compared("scores.json"),
+        code=modules("mnist_predictions"),
+    output:
+        figure="results/mnist/predictions/figure.json",
+        pictures=directory("results/mnist/predictions/figure"),
+    log:
+        "results/logs/mnist_predictions.log",
+    benchmark:
+        "results/benchmarks/mnist_predictions.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        models=list(COMPARED),
+    script:
+        "../scripts/mnist_predictions.py"
 
 
 rule mnist_curves:
@@ -229,7 +250,7 @@ rule mnist_curves:
     conda:
         "../envs/environment.yaml"
     params:
-        models=list(MODELS),
+        models=MODELS,
     script:
         "../scripts/mnist_curves.py"
 

@@ -16,6 +16,7 @@ write_whole(
 )
 
 scores = [json.loads(Path(path).read_text(encoding="utf-8")) for path in snakemake.input.scores]
-table = pd.json_normalize(scores).drop(columns=["denoising", "classes_drawn"])
+table = pd.json_normalize(scores)
+table = table.drop(columns=[name for name in table if name.endswith(("denoising", "classes_drawn"))])
 write_whole(snakemake.output.scores, table.to_csv(index=False))
 print(table)

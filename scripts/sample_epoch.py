@@ -26,11 +26,12 @@ schedule, sampling = make_schedule(**params.schedule), dict(params.sampling)
 state, trained_with = load_tensors(snakemake.input.checkpoint)
 network = trained_network(params.model, schedule, state)
 conditioned, guide_epoch = params.model["class_conditioned"], sampling.pop("guide_epoch")
-guide = None
+# Every epoch is drawn in one way, to be compared; those after guide_epoch in a second one too, guided by its network.
+plain = sampling if conditioned else sampling | {"guidance_scale": 1.0}
+ways = {"": plain}
 if snakemake.input.guide:
     guide = trained_network(params.model, schedule, load_tensors(snakemake.input.guide)[0])
-if not conditioned and guide is None:
-    sampling["guidance_scale"] = 1.0
+    ways["_guided"] = sampling | {"guide": guide}
 folder = Path(snakemake.input.data[0]).parent
 
 
@@ -44,17 +45,17 @@ digits = torch.arange(10).repeat(4)
 grid_seeds = (
     [params.seed + row for row in range(4) for _ in range(10)] if conditioned else range(params.seed, params.seed + 40)
 )
-steps = generate(network, known(digits), grid_seeds, guide=guide, **sampling)
-states = list(progress(steps, "grid", sampling["num_steps"]))
-grid = to_uint8(states[-1].x_t)
+showcase = {}
+for way, how in ways.items():
+    states = list(progress(generate(network, known(digits), grid_seeds, **how), "grid", sampling["num_steps"]))
+    showcase[f"grid{way}"] = grid = to_uint8(states[-1].x_t)
 framed = F.pad(grid, [1] * 4, value=255).view(4, 10, 30, 30).transpose(1, 2).reshape(120, 300)
 encoded = BytesIO()
 Image.fromarray(F.pad(framed, [1] * 4, value=255).numpy()).save(encoded, "PNG")
 write_whole(snakemake.output.grid, encoded.getvalue())
 
-# The grid's first row, step by step: x_t and the estimate of x_0.
-showcase = {
-    "grid": grid,
+# The last grid's first row, step by step: x_t and the estimate of x_0.
+showcase |= {
     "timesteps": torch.tensor([s.t for s in states]),
     "x_t": torch.stack([to_uint8(s.x_t[:10]) for s in states]),  # (steps, 10, 28, 28)
     "x_0": torch.stack([to_uint8(s.x_0[:10]) for s in states]),
@@ -70,7 +71,7 @@ seeds = range(params.seed, params.seed + len(clean))
 showcase |= {"clean": to_uint8(clean), "clean_labels": labels, "noised_at": torch.tensor(noised_at)}
 for t in noised_at:
     x_t = network.schedule.q_sample(clean, t, randn(clean.shape[1:], [torch.Generator().manual_seed(s) for s in seeds]))
-    run = list(generate(network, known(labels), seeds, x_t=x_t, start=t, **sampling | {"guidance_scale": 1.0}))
+    run = list(generate(network, known(labels), seeds, x_t=x_t, start=t, **plain | {"guidance_scale": 1.0}))
     showcase |= {
         f"noisy_{t}": to_uint8(x_t),
         f"one_step_{t}": to_uint8(run[0].x_0),
@@ -79,15 +80,17 @@ for t in noised_at:
 
 # Many digits to be scored, with labels in MNIST's proportions.
 wanted = proportional_labels(load_labels(folder, "train"), params.num_images)
-images = []
+samples = {"labels": wanted if conditioned else torch.full_like(wanted, -1)}
 chunks = list(zip(wanted.split(250), torch.arange(len(wanted)).split(250), strict=True))
-for chunk, numbers in progress(chunks, "digits"):
-    seeds = (params.seed + 1000 + numbers).tolist()
-    *_, last = generate(network, known(chunk), seeds, guide=guide, **sampling)
-    images.append(to_uint8(last.x_t))
+for way, how in ways.items():
+    images = []
+    for chunk, numbers in progress(chunks, "digits"):
+        *_, last = generate(network, known(chunk), (params.seed + 1000 + numbers).tolist(), **how)
+        images.append(to_uint8(last.x_t))
+    samples[f"images{way}"] = torch.cat(images)
 
-guided = {"guide_epoch": guide_epoch} if guide is not None else {}
-made_with = {"trained_with": trained_with, "sampling": sampling | guided, "seed": params.seed}
+made_with = {"trained_with": trained_with, "sampling": plain, "seed": params.seed}
+if "_guided" in ways:
+    made_with["sampling_guided"] = sampling | {"guide_epoch": guide_epoch}
 save_tensors(snakemake.output.showcase, showcase, made_with)
-labels = wanted if conditioned else torch.full_like(wanted, -1)
-save_tensors(snakemake.output.samples, {"images": torch.cat(images), "labels": labels}, made_with)
+save_tensors(snakemake.output.samples, samples, made_with)

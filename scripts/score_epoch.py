@@ -20,9 +20,8 @@ classifier.load_state_dict(load_tensors(snakemake.input.classifier)[0])
 reference, _ = load_tensors(snakemake.input.reference)
 distance, test_features = FrechetDistance(reference), reference["test_features"]
 samples, made_with = load_tensors(snakemake.input.samples)
-images, labels = to_float(samples["images"]), samples["labels"]
-n = len(images)
-seen, features = read_digits(classifier, images)
+labels = samples["labels"]
+n = len(labels)
 
 # The floor: the same distance for as many real test digits, in the same proportions; the mean of five draws. The test
 # set is shuffled first, because its first half is tidier.
@@ -35,15 +34,29 @@ for _ in range(5):
     order = torch.randperm(len(test_labels), generator=generator)
     floors.append(distance(test_features[order[pick(test_labels[order], wanted)]]))
 
-scores = {
-    "epoch": made_with["trained_with"]["epoch"],
-    "guidance_scale": made_with["sampling"]["guidance_scale"],
-    "frechet_distance": {"value": distance(features), "n": n},
-    "frechet_floor": {"value": sum(floors) / len(floors), "low": min(floors), "high": max(floors), "n": len(wanted)},
-    "classes_drawn": torch.bincount(seen, minlength=10).tolist(),
+
+def score(images, how):
+    """How good the digits are that were drawn in one way."""
+    seen, features = read_digits(classifier, to_float(images))
+    found = {
+        "guidance_scale": how["guidance_scale"],
+        "frechet_distance": {"value": distance(features), "n": n},
+        "classes_drawn": torch.bincount(seen, minlength=10).tolist(),
+    }
+    if (labels >= 0).all():
+        found["class_accuracy"] = rate(int((seen == labels).sum()), n)
+    return found
+
+
+scores = {"epoch": made_with["trained_with"]["epoch"], **score(samples["images"], made_with["sampling"])}
+scores["frechet_floor"] = {
+    "value": sum(floors) / len(floors),
+    "low": min(floors),
+    "high": max(floors),
+    "n": len(wanted),
 }
-if (labels >= 0).all():
-    scores["class_accuracy"] = rate(int((seen == labels).sum()), n)
+if "images_guided" in samples:
+    scores["guided"] = score(samples["images_guided"], made_with["sampling_guided"])
 
 showcase, _ = load_tensors(snakemake.input.showcase)
 clean, clean_labels = to_float(showcase["clean"]), showcase["clean_labels"]

@@ -28,6 +28,7 @@ sampling:
 mnist:
   models:
     class_conditioned: {network: small, width: 16, class_conditioned: true}
+  predictions: null
   epochs: 3
   images_per_epoch: 100
   classifier_epochs: 1

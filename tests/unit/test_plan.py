@@ -29,9 +29,12 @@ from fun.workflow.plan import (
     check_walks,
     command_options,
     complete_config,
+    digit_sampling,
     epoch_minutes,
+    predictions,
     report_figures,
     sampled_epochs,
+    without_sampling,
 )
 from fun.workflow.preflight import check_lengths, check_pictures, check_words
 from fun.workflow.refusals import canonical, checked
@@ -323,6 +326,7 @@ def test_a_mistyped_target_is_answered_with_the_nearest_name(target, said):
 
 def test_a_walk_that_cannot_be_meant_is_refused_whoever_asked_for_it(whole_config, read):
     sampling, cascade = whole_config["sampling"], whole_config["cascades"]["miniature"]
+    cascade["stage_2"]["sampling"] = {"guidance_scale": 1}
     experiments = read(EXPERIMENTS)
     check_walks(sampling, cascade, experiments)
     for entries in (sampling["stage_2"], cascade["stage_2"]["sampling"], experiments["inpainting"]["stage_2"]):
@@ -334,6 +338,50 @@ def test_a_walk_that_cannot_be_meant_is_refused_whoever_asked_for_it(whole_confi
         entries |= before
     experiments["forward_process"]["stage_1"] = {"steps": 1}  # which asks no network
     check_walks(sampling, cascade, experiments)
+
+
+def test_a_models_own_sampling_overrides_the_shared_one_and_is_no_reason_to_train(whole_config):
+    mnist = whole_config["mnist"]
+    mnist["models"]["time_conditioned"]["sampling"] = {"sampler": "ddim", "guide_epoch": 3}
+    shared, own = (digit_sampling(mnist, model) for model in ("class_conditioned", "time_conditioned"))
+    assert own == shared | {"sampler": "ddim", "guide_epoch": 3} and "num_images" not in shared
+    assert without_sampling(mnist["models"])["time_conditioned"] == {
+        "network": "small",
+        "width": 32,
+        "class_conditioned": False,
+        "prediction_type": "sample",
+    }
+
+
+def test_networks_to_compare_differ_in_what_they_say_alone(whole_config):
+    mnist = whole_config["mnist"]
+    model = mnist["models"]["class_conditioned"]
+    mnist["predictions"] = {"model": "class_conditioned", "epochs": 5}
+    assert predictions(mnist) == {
+        "class_conditioned": model,
+        "class_conditioned_epsilon": model | {"prediction_type": "epsilon"},
+        "class_conditioned_v_prediction": model | {"prediction_type": "v_prediction"},
+    }
+    mnist["predictions"] = None
+    assert predictions(mnist) == {}
+
+
+@pytest.mark.parametrize(
+    ("models", "model", "said"),
+    [
+        ({}, "klass", "mnist/predictions/model must be one of time_conditioned, class_conditioned, not klass"),
+        (
+            {"class_conditioned_epsilon": {"network": "small", "class_conditioned": True}},
+            "class_conditioned",
+            "mnist/models/class_conditioned_epsilon is a name that mnist/predictions needs",
+        ),
+    ],
+)
+def test_a_comparison_that_cannot_be_meant_is_refused(whole_config, models, model, said):
+    whole_config["mnist"]["models"] |= models
+    whole_config["mnist"]["predictions"] = {"model": model, "epochs": 5}
+    with pytest.raises(ValueError, match=f"^config.yaml: {said}"):
+        complete_config(whole_config, CONFIG_SCHEMA, [])
 
 
 def test_the_epochs_that_are_drawn_from():

@@ -54,6 +54,30 @@ def test_it_ends_in_a_report(finished):
     assert scores["class_accuracy"]["n"] == scores["frechet_distance"]["n"] == sum(scores["classes_drawn"]) == 100
 
 
+def test_later_epochs_are_also_drawn_guided_by_the_early_one(finished):
+    """In another way than all epochs are, and never the early one by itself."""
+    folder = finished.folder / "results/mnist/time_conditioned"
+    scores = [json.loads((folder / f"epoch_{epoch}/scores.json").read_text()) for epoch in (1, 3)]
+    assert (
+        "guided" not in scores[0] and scores[1]["guidance_scale"] == 1 and scores[1]["guided"]["guidance_scale"] == 1.5
+    )
+    assert scores[1]["guided"]["frechet_distance"] != scores[1]["frechet_distance"]
+    assert "guided by epoch 1" in (folder / "samples/figure.json").read_text()
+    table = (finished.folder / "results/mnist/curves/figure.json").read_text()
+    assert "time-conditioned, guided" in table
+
+
+def test_networks_that_say_different_things_are_compared(finished):
+    figure = json.loads((finished.folder / "results/mnist/predictions/figure.json").read_text())
+    panels = figure["blocks"][0]["panels"]
+    assert [panel["provenance"]["model"] for panel in panels] == [
+        "class_conditioned_epsilon",
+        "class_conditioned_v_prediction",
+        "class_conditioned",
+    ]
+    assert len({panel["image"] for panel in panels}) == 3 and all(p["provenance"]["epoch"] == 1 for p in panels)
+
+
 def test_a_second_run_plans_nothing(finished, tiny):
     assert finished.planned(*tiny(finished)) == {}
 

@@ -22,7 +22,7 @@ class Epoch(NamedTuple):
     number: int
     showcase: dict[str, np.ndarray]  # as sample_epoch writes it
     scores: dict  # as score_epoch writes them
-    made_with: dict  # sampling, seed
+    made_with: dict  # sampling, seed, and sampling_guided if it also drew guided by an earlier epoch
 
 
 class Model(NamedTuple):
@@ -39,9 +39,9 @@ class Model(NamedTuple):
         """The name as written in a sentence."""
         return self.key.replace("_", "-")
 
-    def drawn(self, epoch: Epoch) -> dict:
-        """The provenance of digits that it drew after an epoch."""
-        how = epoch.made_with["sampling"]
+    def drawn(self, epoch: Epoch, way: str = "sampling") -> dict:
+        """The provenance of digits that it drew after an epoch. way: "sampling" or "sampling_guided"."""
+        how = epoch.made_with[way]
         return {
             "model": self.key,
             "network": self.network,
@@ -73,6 +73,19 @@ def samples_figure(model: Model) -> dict:
         }
         for epoch in model.epochs
     ]
+    guided = []
+    if "guided" in last.scores:
+        by = f"epoch {last.number}, guided by epoch {last.made_with['sampling_guided']['guide_epoch']}"
+        guided = [{"name": f"{by}: Fréchet distance", "goal": "lower", **last.scores["guided"]["frechet_distance"]}]
+        panels.append(
+            {
+                "picture": sheet(last.showcase["grid_guided"], 10),
+                "label": f"{by}: {_summary(last.scores['guided'] | {'frechet_floor': last.scores['frechet_floor']})}",
+                "alt": f"Forty digits drawn by the {model.name} model, guided by its earlier self, in four rows of ten.",
+                "state": by,
+                "provenance": model.drawn(last, "sampling_guided"),
+            }
+        )
     accuracies = [
         {"name": f"epoch {epoch.number}: class accuracy"} | _percent(epoch.scores["class_accuracy"])
         for epoch in model.epochs
@@ -88,13 +101,62 @@ def samples_figure(model: Model) -> dict:
         "title": f"Digits of the {model.name} model, epoch by epoch",
         "caption": f"{last.number} epochs of {number_text(model.images_per_epoch)} images = {number_text(passes)} passes over MNIST. "
         f"{what} "
-        "The noise they start from is the same in every epoch, so you can watch a digit take shape.",
+        "The noise they start from is the same in every epoch, so you can watch a digit take shape."
+        + (
+            " At last guided by its own early self: away from what the network of that epoch would draw (autoguidance)."
+            if guided
+            else ""
+        ),
         "section": "training",
         "blocks": [{"layout": "scrub", "panels": panels}],
         "metrics": [
             *accuracies,
             *distances,
+            *guided,
             {"name": "Fréchet distance of real test digits (the floor)", "goal": "lower", **floor},
+        ],
+    }
+
+
+SAID = {  # prediction types, in the order in which they are shown
+    "epsilon": "the noise, ε",
+    "v_prediction": "the velocity, v",
+    "sample": "the clean image, x₀",
+}
+
+
+def predictions_figure(epochs: dict[str, Epoch]) -> dict:
+    """What networks draw after the same epoch that differ only in what they say. epochs: {model: what it drew}."""
+    said = {epoch.made_with["trained_with"]["model"]["prediction_type"]: model for model, epoch in epochs.items()}
+    shown = [(words, said[kind], epochs[said[kind]]) for kind, words in SAID.items()]
+    panels = [
+        {
+            "picture": sheet(epoch.showcase["grid"], 10),
+            "label": f"{words}: {_summary(epoch.scores)}",
+            "alt": f"Forty digits drawn by a network that says {words}, in four rows of ten.",
+            "provenance": {"model": model, **epoch.made_with["sampling"], "epoch": epoch.number}
+            | {"seed": epoch.made_with["seed"]},
+        }
+        for words, model, epoch in shown
+    ]
+    number = shown[0][2].number
+    return {
+        "id": "mnist_predictions",
+        "title": "What should a network say?",
+        "caption": "The same network, images, noise and seconds; only what it is trained to say differs. Each of the three can be "
+        "computed from xₜ and another one, but the errors are not the same: at high noise an error in ε is divided by the little "
+        f"signal that is left. After {number} epochs.",
+        "section": "training",
+        "blocks": [{"layout": "grid", "columns": 1, "panels": panels}],
+        "metrics": [
+            metric
+            for words, _, epoch in shown
+            for metric in (
+                [{"name": f"{words}: class accuracy"} | _percent(epoch.scores["class_accuracy"])]
+                if "class_accuracy" in epoch.scores
+                else []
+            )
+            + [{"name": f"{words}: Fréchet distance", "goal": "lower", **epoch.scores["frechet_distance"]}]
         ],
     }
 
@@ -119,6 +181,7 @@ def reverse_process_figure(model: Model) -> dict:
     """Ten digits on their way from noise, step by step."""
     last = model.epochs[-1]
     timesteps = last.showcase["timesteps"].tolist()
+    way = "sampling_guided" if "guided" in last.scores else "sampling"
     shown = sorted({round(k * (len(timesteps) - 1) / (STATES_SHOWN - 1)) for k in range(STATES_SHOWN)})
     kinds = (
         ("x_t", "xₜ: what the loop holds", "Ten digits on their way from noise"),
@@ -130,7 +193,7 @@ def reverse_process_figure(model: Model) -> dict:
             "label": label,
             "alt": f"{what}, after the step to t = {timesteps[i]}.",
             "state": f"t = {timesteps[i]}" if timesteps[i] >= 0 else "finished",
-            "provenance": {**model.drawn(last), "t": timesteps[i]},
+            "provenance": {**model.drawn(last, way), "t": timesteps[i]},
         }
         for i in shown
         for kind, label, what in kinds
@@ -211,6 +274,13 @@ def curves_figure(losses: dict, scores: dict, judge: dict) -> dict:
         {"name": name, "x": table["epoch"].tolist(), "y": table["frechet_distance.value"].tolist()}
         for name, table in scores.items()
     ]
+    for name, table in scores.items():
+        if "guided.frechet_distance.value" in table:
+            drawn = table.dropna(subset=["guided.frechet_distance.value"])
+            of_distance.append(
+                {"name": f"{name}, guided", "x": drawn["epoch"].tolist()}
+                | {"y": drawn["guided.frechet_distance.value"].tolist()}
+            )
     of_floor = {"x": floor["epoch"].tolist(), "y": floor["frechet_floor.value"].tolist()}
     blocks = [
         _over_epochs(

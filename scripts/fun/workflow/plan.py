@@ -34,6 +34,13 @@ def complete_config(config: dict, schema: dict, files: list[Document]) -> None:
         for name in [name for name, model in config["mnist"]["models"].items() if model in (None, "null")]:
             del config["mnist"]["models"][name]
     checked(config, schema, "config.yaml", typed)
+    compared = config["mnist"]["predictions"]
+    if compared is not None and compared["model"] not in config["mnist"]["models"]:
+        known = ", ".join(config["mnist"]["models"])
+        raise ValueError(f"config.yaml: mnist/predictions/model must be one of {known}, not {compared['model']}")
+    models = config["mnist"]["models"]
+    if taken := sorted(predictions(config["mnist"]).keys() & models.keys() - {compared and compared["model"]}):
+        raise ValueError(f"config.yaml: mnist/models/{taken[0]} is a name that mnist/predictions needs: choose another")
     timesteps = config["mnist"]["schedule"]["num_train_timesteps"]
     for model, entry in config["mnist"]["models"].items():
         how = digit_sampling(config["mnist"], model)
@@ -53,6 +60,16 @@ def digit_sampling(mnist: dict, model: str) -> dict:
     """How digits are drawn with a model: mnist/sampling, where the model's own entry does not differ."""
     shared = {name: value for name, value in mnist["sampling"].items() if name not in ("epochs", "num_images")}
     return shared | mnist["models"][model]["sampling"]
+
+
+def predictions(mnist: dict) -> dict[str, dict]:
+    """The entries of the networks to compare that differ in what they say alone: the configured one, and two like it."""
+    if mnist["predictions"] is None:
+        return {}
+    name = mnist["predictions"]["model"]
+    entry = mnist["models"][name]
+    others = [kind for kind in ("epsilon", "v_prediction", "sample") if kind != entry["prediction_type"]]
+    return {name: entry} | {f"{name}_{kind}": entry | {"prediction_type": kind} for kind in others}
 
 
 def without_sampling(models: dict[str, dict]) -> dict[str, dict]:
@@ -111,8 +128,11 @@ def sampled_epochs(mnist: dict) -> list[int]:
     return sorted({*listed, mnist["epochs"]})
 
 
-def report_figures(cascade: str | None, experiments: dict, models: list[str]) -> list[str]:
-    """Every figure.json of the report, in the report's order. models: the names of the MNIST models."""
+def report_figures(cascade: str | None, experiments: dict, models: list[str], compared: bool = False) -> list[str]:
+    """Every figure.json of the report, in the report's order.
+
+    models: the names of the MNIST models. compared: whether there are networks that differ in their prediction type alone.
+    """
     of_models = [
         f"results/mnist/{model}/{figure}/figure.json"
         for model in models
@@ -120,6 +140,7 @@ def report_figures(cascade: str | None, experiments: dict, models: list[str]) ->
     ]
     of_experiments = [f"results/{cascade}/{name}/figure.json" for name in experiments]
     mnist = ["results/mnist/schedules/figure.json", *of_models, "results/mnist/curves/figure.json"]
+    mnist += ["results/mnist/predictions/figure.json"] * compared
     return [*of_experiments, *mnist]
 
 
