@@ -33,6 +33,7 @@ include: "rules/benchmark.smk"
 
 onstart:
     preflight()
+    lift_the_job_rate()
 
 
 localrules:

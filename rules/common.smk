@@ -428,6 +428,15 @@ def run_options(wildcards):
     return command_options(dict(settings.config), settings.configfiles, BASE)
 
 
+def lift_the_job_rate():
+    """On one machine, no limit on jobs a second: with one, each pass of the scheduler asks for another pass a second later, for
+    good, and a hundred passes a second take a quarter of two cores. A cluster keeps its limit.
+    workflow.scheduler: the limit has a default, and no option that takes it away.
+    """
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
+
+
 def preflight():
     """Stop the run before its first job if a picture is damaged, or if something is missing that its jobs need of the hub
     or of the user's embeddings (fun.weights.preflight). Warn if another workflow profile has replaced profiles/default.

@@ -62,13 +62,14 @@ for name, (path, noise_level, guidance) in stages.items():
     low = None if noise_level is None else torch.rand(len(SEEDS), 3, 16, 16) * 2 - 1
     unet, size = stage.network.unet, stage.size
     x = torch.randn(2 * len(SEEDS), unet.config.in_channels, size, size)
-    cond = torch.stack([embeds[""]] * len(SEEDS) + [embeds[PROMPT]] * len(SEEDS))
-    level = None if noise_level is None else torch.full((len(x),), noise_level)
+    halves = torch.arange(2).repeat_interleave(len(SEEDS))
+    with torch.no_grad():
+        prompts = unet.read_prompts(torch.stack([embeds[""], embeds[PROMPT]]), halves)
 
-    def bare(unet=unet, x=x, cond=cond, level=level):
+    def bare(unet=unet, x=x, prompts=prompts, level=noise_level):
         with torch.no_grad():
             for t in range(900, 0, -900 // STEPS):
-                unet(x, t, cond, class_labels=level, return_dict=False)
+                unet(x, t, prompts, level)
 
     ours = sampler(stage, guidance)
     works = {"ours": lambda ours=ours, low=low: text_to_image(ours, low), "bare": bare}

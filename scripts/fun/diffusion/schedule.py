@@ -103,7 +103,8 @@ class NoiseSchedule:
         signal, sigma = (one.view(-1, 1).float() for one in self._signal_and_noise(t, x_t))
         points, flat = images.flatten(1), x_t.flatten(1)
         # log q(x_t | image), but for what is the same for all images.
-        logits = (signal * flat @ points.T - signal**2 / 2 * points.square().sum(1)) / sigma**2
+        squares = torch.linalg.vector_norm(points, dim=1).square()
+        logits = ((points @ (signal * flat).T).T - signal**2 / 2 * squares) / sigma**2
         if possible is not None:
             logits = logits.masked_fill(~possible, -torch.inf)
         return (logits.softmax(1) @ points).view_as(x_t)
