@@ -158,6 +158,12 @@ def mnist_sampling(wildcards):
     return digit_sampling(MNIST, wildcards.model)
 
 
+def digits_to_score(wildcards):
+    """How many digits of an epoch are scored. It depends on no other epoch, so that one more draws none again."""
+    early = int(wildcards.epoch) <= MNIST["sampling"]["early_until"]
+    return MNIST["sampling"]["num_images_early" if early else "num_images"]
+
+
 def guide_checkpoint(wildcards):
     """The earlier checkpoint that guides an epoch's digits, if any."""
     epoch = digit_sampling(MNIST, wildcards.model)["guide_epoch"]

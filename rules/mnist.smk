@@ -107,7 +107,7 @@ rule sample_epoch:
         model=lookup("{model}", within=NETWORKS),
         schedule=lookup("mnist/schedule", within=config),
         sampling=mnist_sampling,
-        num_images=lookup("mnist/sampling/num_images", within=config),
+        num_images=digits_to_score,
         seed=lookup("mnist/seed", within=config),
     script:
         "../scripts/sample_epoch.py"

@@ -32,7 +32,7 @@ mnist:
   epochs: 3
   images_per_epoch: 100
   classifier_epochs: 1
-  sampling: {epochs: [], num_images: 100, num_steps: 2}
+  sampling: {epochs: [], num_images: 100, num_images_early: 100, num_steps: 2}
 """
 SMALL_EXPERIMENTS = """
 prompts:

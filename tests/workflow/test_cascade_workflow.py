@@ -41,7 +41,7 @@ CONFIG = {
         "epochs": 1,
         "images_per_epoch": 100,
         "classifier_epochs": 1,
-        "sampling": {"epochs": [], "num_images": 100, "num_steps": 2},
+        "sampling": {"epochs": [], "num_images": 100, "num_images_early": 100, "num_steps": 2},
     },
 }
 FIGURES = [f"results/tiny/{name}/figure.json" for name in EXPERIMENTS]

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_it_ends_in_a_report(finished):
     for model in MODELS:
         assert f"{model}_samples" in page
     scores = json.loads((finished.folder / "results/mnist/class_conditioned/epoch_3/scores.json").read_text())
-    assert scores["class_accuracy"]["n"] == scores["frechet_distance"]["n"] == sum(scores["classes_drawn"]) == 100
+    assert scores["class_accuracy"]["n"] == scores["frechet_distance"]["n"] == sum(scores["classes_drawn"]) == 120
 
 
 def test_later_epochs_are_also_drawn_guided_by_the_early_one(finished):
@@ -76,6 +77,31 @@ def test_networks_that_say_different_things_are_compared(finished):
         "class_conditioned",
     ]
     assert len({panel["image"] for panel in panels}) == 3 and all(p["provenance"]["epoch"] == 1 for p in panels)
+
+
+def test_the_scheduler_does_not_wake_itself_up(finished, tiny):
+    """Snakemake's limit on jobs a second starts a timer in each pass of the scheduler, which starts another pass."""
+    counted = (
+        "import sys, threading; from snakemake.cli import main; made = []; Timer = threading.Timer\n"
+        "threading.Timer = lambda *given: made.append(given) or Timer(*given)\n"
+        "sys.argv[0] = 'snakemake'\ntry: main()\nfinally: print('timers:', len(made))"
+    )
+    figure = "results/mnist/schedules/figure.json"
+    command = [sys.executable, "-c", counted, "--nocolor", "--cores", "1", figure, "--forcerun", "mnist_schedules"]
+    snakefile = finished.folder / "Snakefile"
+    as_it_is = snakefile.read_text()
+    try:
+        for text, timers in (
+            (as_it_is, "timers: 0"),
+            (as_it_is.replace("    lift_the_job_rate()\n", ""), "timers: [1-9]"),
+        ):
+            snakefile.write_text(text)
+            done = subprocess.run(
+                [*command, *map(str, tiny(finished))], cwd=finished.folder, capture_output=True, text=True, check=True
+            )
+            assert re.search(timers, done.stdout), done.stdout
+    finally:
+        snakefile.write_text(as_it_is)
 
 
 def test_a_second_run_plans_nothing(finished, tiny):

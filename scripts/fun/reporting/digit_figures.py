@@ -299,7 +299,7 @@ def curves_figure(losses: dict, scores: dict, judge: dict) -> dict:
         _over_epochs(
             "Fréchet distance",
             f"How far the drawn digits' features are from those of the {number_text(MNIST_SIZE)} training digits, "
-            f"{number_text(int(floor['frechet_distance.n'].iloc[-1]))} digits each time; the floor is that of as many real test digits.",
+            f"{_numbers_drawn(floor)}; the floor is that of as many real test digits.",
             {"label": "Fréchet distance", "log": True},
             [*of_distance, {"name": "real digits (floor)"} | of_floor],
         ),
@@ -313,6 +313,15 @@ def curves_figure(losses: dict, scores: dict, judge: dict) -> dict:
         "blocks": [block for block in blocks if block["chart"]["series"]],
         "metrics": [{"name": f"classifier's accuracy on {number_text(10_000)} real test digits"} | _percent(judge)],
     }
+
+
+def _numbers_drawn(scores):
+    """How many digits the distances are of: "2,000 digits each time", or "500 digits, from epoch 20 on 2,000"."""
+    n = scores["frechet_distance.n"].astype(int)
+    if n.nunique() == 1:
+        return f"{number_text(n.iloc[-1])} digits each time"
+    later = scores["epoch"][n == n.iloc[-1]].min()
+    return f"{number_text(n.iloc[0])} digits, from epoch {later} on {number_text(n.iloc[-1])}"
 
 
 def _over_epochs(title, caption, y, series):

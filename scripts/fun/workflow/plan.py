@@ -58,7 +58,8 @@ def complete_config(config: dict, schema: dict, files: list[Document]) -> None:
 
 def digit_sampling(mnist: dict, model: str) -> dict:
     """How digits are drawn with a model: mnist/sampling, where the model's own entry does not differ."""
-    shared = {name: value for name, value in mnist["sampling"].items() if name not in ("epochs", "num_images")}
+    scored = ("epochs", "num_images", "num_images_early", "early_until")
+    shared = {name: value for name, value in mnist["sampling"].items() if name not in scored}
     return shared | mnist["models"][model]["sampling"]
 
 
