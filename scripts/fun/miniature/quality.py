@@ -1,6 +1,6 @@
 """How good a miniature cascade is, measured on samples: every rate with its number of trials and its interval.
 
-Samples are drawn as in the experiments: DDPM with the learned variance, 30 steps, spacing "leading", thresholding.
+Samples are drawn as in diffusers' pipelines: DDPM with the learned variance, 30 steps, spacing "leading", thresholding.
 """
 
 from collections.abc import Callable, Iterable
