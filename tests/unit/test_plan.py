@@ -436,11 +436,13 @@ def test_the_time_of_an_epoch_follows_its_images_and_its_network():
 
 def test_more_steps_than_timesteps_are_refused(whole_config):
     mnist = whole_config["mnist"]
-    mnist["schedule"]["num_train_timesteps"] = mnist["sampling"]["num_steps"]
-    complete_config(whole_config, CONFIG_SCHEMA, [])
-    mnist["schedule"]["num_train_timesteps"] -= 1
-    with pytest.raises(ValueError, match="^config.yaml: mnist/sampling/num_steps must be at most"):
+    for own, where in (({}, "sampling"), ({"num_steps": 40}, "models/time_conditioned/sampling")):
+        mnist["models"]["time_conditioned"]["sampling"] = own
+        mnist["schedule"]["num_train_timesteps"] = own.get("num_steps", mnist["sampling"]["num_steps"])
         complete_config(whole_config, CONFIG_SCHEMA, [])
+        mnist["schedule"]["num_train_timesteps"] -= 1
+        with pytest.raises(ValueError, match=f"^config.yaml: mnist/{where}/num_steps must be at most"):
+            complete_config(whole_config, CONFIG_SCHEMA, [])
 
 
 # --- the parts of a cascade ---

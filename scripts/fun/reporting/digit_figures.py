@@ -134,6 +134,7 @@ def predictions_figure(epochs: dict[str, Epoch]) -> dict:
             "picture": sheet(epoch.showcase["grid"], 10),
             "label": f"{words}: {_summary(epoch.scores)}",
             "alt": f"Forty digits drawn by a network that says {words}, in four rows of ten.",
+            "state": words,
             "provenance": {"model": model, **epoch.made_with["sampling"], "epoch": epoch.number}
             | {"seed": epoch.made_with["seed"]},
         }
@@ -147,7 +148,7 @@ def predictions_figure(epochs: dict[str, Epoch]) -> dict:
         "computed from xₜ and another one, but the errors are not the same: at high noise an error in ε is divided by the little "
         f"signal that is left. After {number} epochs.",
         "section": "training",
-        "blocks": [{"layout": "grid", "columns": 1, "panels": panels}],
+        "blocks": [{"layout": "scrub", "panels": panels}],
         "metrics": [
             metric
             for words, _, epoch in shown
@@ -319,9 +320,9 @@ def _numbers_drawn(scores):
     """How many digits the distances are of: "2,000 digits each time", or "500 digits, from epoch 20 on 2,000"."""
     n = scores["frechet_distance.n"].astype(int)
     if n.nunique() == 1:
-        return f"{number_text(n.iloc[-1])} digits each time"
+        return f"{number_text(int(n.iloc[-1]))} digits each time"
     later = scores["epoch"][n == n.iloc[-1]].min()
-    return f"{number_text(n.iloc[0])} digits, from epoch {later} on {number_text(n.iloc[-1])}"
+    return f"{number_text(int(n.iloc[0]))} digits, from epoch {later} on {number_text(int(n.iloc[-1]))}"
 
 
 def _over_epochs(title, caption, y, series):
