@@ -25,8 +25,6 @@ sampling.pop("guide_epoch")
 guide = None
 if snakemake.input.guide:
     guide = trained_network(params.model, schedule, load_tensors(snakemake.input.guide)[0])
-if not params.model["class_conditioned"] and guide is None:
-    sampling["guidance_scale"] = 1.0
 
 digits = [int(digit) for digit in snakemake.wildcards.digits]
 labels = torch.tensor(digits if params.model["class_conditioned"] else [NO_CLASS] * len(digits))

@@ -4,18 +4,11 @@ from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
-import json
 from pathlib import Path
 
-from fun.data.tensors import load_arrays
-from fun.reporting.digit_figures import Epoch, predictions_figure
+from fun.reporting.digit_figures import predictions_figure, read_epoch
 from fun.reporting.figure import write_figure
 
-epochs = {}
 compared = zip(snakemake.params.models, snakemake.input.showcases, snakemake.input.scores, strict=True)
-for model, showcase_path, scores_path in compared:
-    showcase, made_with = load_arrays(showcase_path)
-    scores = json.loads(Path(scores_path).read_text(encoding="utf-8"))
-    epochs[model] = Epoch(made_with["trained_with"]["epoch"], showcase, scores, made_with)
-
+epochs = {model: read_epoch(*paths) for model, *paths in compared}
 write_figure(Path(snakemake.output.figure).parent, **predictions_figure(epochs))

@@ -4,19 +4,13 @@ from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
-import json
 from pathlib import Path
 
-from fun.data.tensors import load_arrays
-from fun.reporting.digit_figures import Epoch, Model, denoising_figure, reverse_process_figure, samples_figure
+from fun.reporting.digit_figures import Model, denoising_figure, read_epoch, reverse_process_figure, samples_figure
 from fun.reporting.figure import write_figure
 
 params, output = snakemake.params, snakemake.output
-epochs = []
-for showcase_path, scores_path in zip(snakemake.input.showcases, snakemake.input.scores, strict=True):
-    showcase, made_with = load_arrays(showcase_path)
-    scores = json.loads(Path(scores_path).read_text(encoding="utf-8"))
-    epochs.append(Epoch(made_with["trained_with"]["epoch"], showcase, scores, made_with))
+epochs = [read_epoch(*paths) for paths in zip(snakemake.input.showcases, snakemake.input.scores, strict=True)]
 conditioned = params.model["class_conditioned"]
 model = Model(snakemake.wildcards.model, params.model["network"], conditioned, params.images_per_epoch, epochs)
 

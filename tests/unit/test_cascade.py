@@ -1,6 +1,7 @@
 """What is read from a cascade's folder, and what is refused."""
 
 import hashlib
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from fun.diffusion.cascade import load_stage, sample_size
+from fun.diffusion.cascade import SCHEDULER, load_stage, sample_size
 from fun.diffusion.text_encoder import load_text_encoder
 from fun.weights.folders import find_model, revision_of, save_fetched
 from tiny_cascade import make_cascade
@@ -94,6 +95,13 @@ def test_what_is_not_known_is_refused(stage_folder):
     change_scheduler(stage_folder, prediction_type="epsilon", beta_schedule="sigmoid")
     with pytest.raises(ValueError, match="stage_1: beta_schedule sigmoid is none of"):
         load_stage_1(stage_folder)
+
+
+def test_what_a_schedulers_config_leaves_out_is_as_in_diffusers():
+    theirs = {
+        name: parameter.default for name, parameter in inspect.signature(DDPMScheduler.__init__).parameters.items()
+    }
+    assert SCHEDULER.items() <= theirs.items()
 
 
 def test_fixed_variance(stage_folder):

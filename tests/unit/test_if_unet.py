@@ -11,7 +11,7 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 
 from fun.benchmarking.full_size import NETWORKS
-from fun.benchmarking.sizes import flops
+from fun.benchmarking.sizes import IF_I_XL, flops
 from fun.diffusion.cascade import OtherUNet, load_stage, make_unet
 from fun.diffusion.experiments import Sampler, text_to_image
 from fun.networks.if_unet import CHOICES, FIXED, FREE, INTEGERS, LEFT_OUT, IFUNet, not_understood
@@ -19,25 +19,17 @@ from project import PROJECT
 from tiny_cascade import make_cascade
 
 CPU = torch.device("cpu")
-TINY = {
+TINY = IF_I_XL | {
     "sample_size": 16,
-    "in_channels": 3,
-    "out_channels": 6,
     "block_out_channels": (8, 16, 24),
     "layers_per_block": 1,
     "norm_num_groups": 4,
-    "down_block_types": ("ResnetDownsampleBlock2D", *["SimpleCrossAttnDownBlock2D"] * 2),
-    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
-    "up_block_types": (*["SimpleCrossAttnUpBlock2D"] * 2, "ResnetUpsampleBlock2D"),
-    "act_fn": "gelu",
+    "down_block_types": IF_I_XL["down_block_types"][:3],
+    "up_block_types": IF_I_XL["up_block_types"][-3:],
     "attention_head_dim": 8,
     "cross_attention_dim": 32,
-    "cross_attention_norm": "group_norm",
     "encoder_hid_dim": 16,
-    "encoder_hid_dim_type": "text_proj",
-    "addition_embed_type": "text",
     "addition_embed_type_num_heads": 4,
-    "resnet_time_scale_shift": "scale_shift",
 }
 # What IF's three stages and the miniature differ in, and what its conversion script can write.
 VARIANTS = {

@@ -3,12 +3,15 @@
 Needs no torch: pictures are numpy arrays of grey levels (N, 28, 28) uint8.
 """
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from fun.data.tensors import load_arrays
 from fun.reporting.numerals import number_text, percent_text
 
 MNIST_SIZE = 60_000
@@ -23,6 +26,14 @@ class Epoch(NamedTuple):
     showcase: dict[str, np.ndarray]  # as sample_epoch writes it
     scores: dict  # as score_epoch writes them
     made_with: dict  # sampling, seed, and sampling_guided if it also drew guided by an earlier epoch
+
+
+def read_epoch(showcase: str | Path, scores: str | Path) -> Epoch:
+    """An epoch from the files that sample_epoch and score_epoch write."""
+    arrays, made_with = load_arrays(showcase)
+    return Epoch(
+        made_with["trained_with"]["epoch"], arrays, json.loads(Path(scores).read_text(encoding="utf-8")), made_with
+    )
 
 
 class Model(NamedTuple):
