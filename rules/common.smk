@@ -172,7 +172,7 @@ def guide_checkpoint(wildcards):
 
 
 def of_compared(file):
-    """The named file of the epoch at which the networks that say different things are compared."""
+    """The named file of the epoch at which the networks that predict different things are compared."""
     epoch = min(MNIST["predictions"]["epochs"], MNIST["epochs"]) if COMPARED else 0
     return [f"results/mnist/{model}/epoch_{epoch}/{file}" for model in COMPARED]
 

@@ -1,4 +1,4 @@
-"""Show side by side what networks draw that differ only in what they were trained to say."""
+"""Show side by side what networks draw that differ only in what they were trained to predict."""
 
 from fun.workflow.log import log_to
 

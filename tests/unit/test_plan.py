@@ -353,7 +353,7 @@ def test_a_models_own_sampling_overrides_the_shared_one_and_is_no_reason_to_trai
     }
 
 
-def test_networks_to_compare_differ_in_what_they_say_alone(whole_config):
+def test_networks_to_compare_differ_only_in_what_they_predict(whole_config):
     mnist = whole_config["mnist"]
     model = mnist["models"]["class_conditioned"]
     mnist["predictions"] = {"model": "class_conditioned", "epochs": 5}

@@ -69,7 +69,7 @@ def test_later_epochs_are_also_drawn_guided_by_the_early_one(finished):
     assert "time-conditioned, guided" in table
 
 
-def test_networks_that_say_different_things_are_compared(finished):
+def test_networks_that_predict_different_things_are_compared(finished):
     figure = json.loads((finished.folder / "results/mnist/predictions/figure.json").read_text())
     panels = figure["blocks"][0]["panels"]
     assert [panel["provenance"]["model"] for panel in panels] == [

@@ -43,7 +43,7 @@ def generate(
     branches, unconditional = [Branch(labels)], torch.full_like(labels, NO_CLASS)
     guided_to = guidance_below * schedule.num_train_timesteps
     if guide is None and (labels == NO_CLASS).all():
-        guidance_scale = 1.0  # the network would be guided away from what it says itself
+        guidance_scale = 1.0  # the network would be guided away from what it predicts itself
 
     def predict(x, t):
         return predict_noise(

@@ -1,5 +1,5 @@
 """The MNIST U-Nets: two networks that predict the noise in a noised 1 x 28 x 28 image, directly or via what they were
-trained to say.
+trained to predict.
 
 `SmallUNet` is this project's own; training it takes 12 times fewer operations per image than the assignment's U-Net.
 `CS180UNet` is the U-Net of UC Berkeley's CS180, project 5, part B, layer for layer.
@@ -61,8 +61,8 @@ class ResidualBlock(nn.Module):
 
 
 class SmallUNet(NoisePredictor):
-    """0.39 M parameters. Says the clean image unless told otherwise: after five epochs it draws better digits than a network
-    that says the velocity, and far better ones than one that says the noise (docs/measurements.md).
+    """0.39 M parameters. Predicts the clean image unless told otherwise: after five epochs it draws better digits than a
+    network that predicts the velocity, and far better ones than one that predicts the noise (docs/measurements.md).
 
     The image is folded from 28 x 28 to 14 x 14 x 4, goes through one residual block at 14 x 14, three at 7 x 7 and one at
     14 x 14, and is unfolded again. Nothing is computed at 28 x 28, where the assignment's U-Net has most of its operations.
@@ -142,7 +142,7 @@ def fc_block(in_features, out_features):
 
 
 class CS180UNet(NoisePredictor):
-    """The assignment's U-Net; `width` is its D. Says the noise, as in the assignment, unless told otherwise."""
+    """The assignment's U-Net; `width` is its D. Predicts the noise, as in the assignment, unless told otherwise."""
 
     def __init__(self, schedule, class_conditioned, width=64, prediction_type="epsilon"):
         super().__init__(schedule, class_conditioned, prediction_type)

@@ -129,7 +129,7 @@ def samples_figure(model: Model) -> dict:
     }
 
 
-SAID = {  # prediction types, in the order in which they are shown
+PREDICTED = {  # prediction types, in the order in which they are shown
     "epsilon": "the noise, ε",
     "v_prediction": "the velocity, v",
     "sample": "the clean image, x₀",
@@ -137,14 +137,14 @@ SAID = {  # prediction types, in the order in which they are shown
 
 
 def predictions_figure(epochs: dict[str, Epoch]) -> dict:
-    """What networks draw after the same epoch that differ only in what they say. epochs: {model: what it drew}."""
-    said = {epoch.made_with["trained_with"]["model"]["prediction_type"]: model for model, epoch in epochs.items()}
-    shown = [(words, said[kind], epochs[said[kind]]) for kind, words in SAID.items()]
+    """What networks draw after the same epoch that differ only in what they predict. epochs: {model: what it drew}."""
+    models = {epoch.made_with["trained_with"]["model"]["prediction_type"]: model for model, epoch in epochs.items()}
+    shown = [(words, models[kind], epochs[models[kind]]) for kind, words in PREDICTED.items()]
     panels = [
         {
             "picture": sheet(epoch.showcase["grid"], 10),
             "label": f"{words}: {_summary(epoch.scores)}",
-            "alt": f"Forty digits drawn by a network that says {words}, in four rows of ten.",
+            "alt": f"Forty digits drawn by a network that predicts {words}, in four rows of ten.",
             "state": words,
             "provenance": {"model": model, **epoch.made_with["sampling"], "epoch": epoch.number}
             | {"seed": epoch.made_with["seed"]},
@@ -154,8 +154,8 @@ def predictions_figure(epochs: dict[str, Epoch]) -> dict:
     number = shown[0][2].number
     return {
         "id": "mnist_predictions",
-        "title": "What should a network say?",
-        "caption": "The same network, images, noise and seconds; only what it is trained to say differs. Each of the three can be "
+        "title": "What should a network predict?",
+        "caption": "The same network, images, noise and seconds; only what it is trained to predict differs. Each of the three can be "
         "computed from xₜ and another one, but the errors are not the same: at high noise an error in ε is divided by the little "
         f"signal that is left. After {number} epochs.",
         "section": "training",

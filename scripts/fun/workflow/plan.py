@@ -64,7 +64,7 @@ def digit_sampling(mnist: dict, model: str) -> dict:
 
 
 def predictions(mnist: dict) -> dict[str, dict]:
-    """The entries of the networks to compare that differ in what they say alone: the configured one, and two like it."""
+    """The entries of the networks to compare that differ only in what they predict: the configured one, and two like it."""
     if mnist["predictions"] is None:
         return {}
     name = mnist["predictions"]["model"]
