@@ -93,7 +93,7 @@ def samples_figure(model: Model) -> dict:
                 "picture": sheet(last.showcase["grid_guided"], 10),
                 "label": f"{by}: {_summary(last.scores['guided'] | {'frechet_floor': last.scores['frechet_floor']})}",
                 "alt": f"Forty digits drawn by the {model.name} model, guided by its earlier self, in four rows of ten.",
-                "state": by,
+                "state": f"epoch {last.number}, guided",  # short: on a phone the slider has what it leaves
                 "provenance": model.drawn(last, "sampling_guided"),
             }
         )
