@@ -210,7 +210,7 @@ class Counter:
     calls: list
 
     def __init__(self, network):
-        self.network = network
+        self.network, self.schedule = network, network.schedule
         Counter.calls = []
 
     def __call__(self, x, t, cond):
@@ -294,7 +294,8 @@ def test_forward_process_has_the_mean_and_variance_of_the_formula(make_sampler, 
     samples = make_samples("forward_process", {"timesteps": [250, 500, 750], "seeds": list(range(1000))})
     made = run("forward_process", {"image": picture}, make_sampler(), samples)
     x_t, x_0 = made["x_t"].view(3, 1000, 3, 16, 16), made["x_0"]
-    for i, abar in enumerate(made["alpha_bar"].view(3, 1000)[:, 0].tolist()):
+    assert torch.allclose(made["signal"] ** 2 + made["sigma"] ** 2, torch.ones(3000))
+    for i, abar in enumerate((made["signal"] ** 2).view(3, 1000)[:, 0].tolist()):
         assert abar == pytest.approx([0.846, 0.492, 0.143][i], abs=1e-3)
         assert (x_t[i].mean(0) - abar**0.5 * x_0[0]).abs().mean() < 3 * ((1 - abar) / 1000) ** 0.5
         residual = x_t[i] - abar**0.5 * x_0
@@ -331,7 +332,7 @@ def test_one_step_is_the_formula(make_sampler, picture):
     sampler = make_sampler(guidance_scale=1.0, thresholding=False)
     experiment = {"image": picture, "prompt": PROMPTS[0], "keep_every": 5}
     made = run("denoising", experiment, sampler, [{"timestep": 500, "seed": 0}])
-    noise, _ = sampler.stage.network(made["noisy"], 500, sampler.embeds[PROMPTS[0]][None])
+    noise = sampler.stage.network(made["noisy"], 500, sampler.embeds[PROMPTS[0]][None]).noise
     abar = sampler.stage.schedule.alpha_bar(500).item()
     assert torch.allclose(made["one_step"], (made["noisy"] - (1 - abar) ** 0.5 * noise) / abar**0.5, atol=1e-4)
 

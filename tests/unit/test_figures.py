@@ -167,3 +167,35 @@ def test_the_steps_that_a_figure_tells_are_those_that_were_made(drawn):
     experiment, made = drawn["denoising"]
     panels = [panel for block in FIGURES["denoising"](experiment, made)[0] for panel in block["panels"]]
     assert {p["provenance"]["steps"] for p in panels if p["provenance"].get("way") == "one step"} == {1}
+
+
+def test_on_a_flow_the_figure_shows_where_the_picture_is_to_move():
+    """The true update, the predicted one on the same scale, and a heat map of the error."""
+    clean, noise = np.random.default_rng(0).uniform(-1, 1, (2, 3, 16, 16)).astype(np.float32)
+    times = [0.25, 0.5, 0.75]
+    x_t = np.stack([(1 - t) * noise + t * clean for t in times])
+    one = clean[None].repeat(3, 0) + np.array([0.2, 0.1, 0], np.float32)[:, None, None, None]
+    arrays = {"original": clean[None], "noisy": x_t, "one_step": one, "x_0": one}
+    arrays |= {"blur": one, "fair_blur": one, "sigma_blur": np.ones(3), "sigma_fair_blur": np.ones(3)}
+    arrays |= {
+        f"{score}_{way}": np.ones(3)
+        for score in ("psnr", "ssim")
+        for way in ("noisy", "blur", "fair_blur", "one_step", "x_0")
+    }
+    arrays |= {"states": one[:1], "estimates": one[:1], "timesteps": np.array([499])}
+    samples = [{"timestep": t, "seed": 0} for t in times]
+    sampling = SAMPLING | {"path": "flow", "spacing": "trailing", "steps": 50}
+    blocks, _ = FIGURES["denoising"]({}, {"stage_1": Drawn("Stage I", arrays, samples, {}, sampling)})
+    updates = blocks[1]
+    assert updates["columns"] == 3 and updates["rows"] == ["true: x₁ − xₜ", "predicted: (1 − t) u", "error"]
+    labels = [panel["label"] for panel in updates["panels"]]
+    assert labels[:3] == ["t = 0.25", "t = 0.5", "t = 0.75"] and labels[6:] == [
+        "t = 0.25: 0.20",
+        "t = 0.5: 0.10",
+        "t = 0.75: 0.00",
+    ]
+    pixels = [np.asarray(panel["picture"]).astype(int) for panel in updates["panels"]]
+    assert (pixels[2] == pixels[5]).all() and (pixels[0] != pixels[3]).any(), "right at t = 0.75 and wrong at t = 0.25"
+    assert (pixels[6] == 255).all() and (pixels[8] == 0).all(), "from the largest error, white, to none, black"
+    assert pixels[0].mean() == pytest.approx(127.5, abs=8), "no change is grey"
+    assert [panel["state"] for panel in blocks[-1]["panels"]] == ["t = 0.5"] * 2

@@ -163,7 +163,7 @@ def test_another_network_runs_in_diffusers_class(tmp_path, capsys):
     theirs.save_pretrained(stage_1 / "unet")
     network = load_stage(stage_1, None, None, torch.float32, CPU, attention="sliced").network
     x, cond = torch.randn(2, 3, 16, 16), torch.randn(2, 77, 32)
-    noise, v = network(x, 500, cond)
+    _, noise, v = network(x, 500, cond)
     assert torch.allclose(torch.cat([noise, v], 1), theirs(x, 500, cond).sample, atol=1e-5)
     assert isinstance(network.unet, OtherUNet) and "differs from IF's in conv_in_kernel: 5" in capsys.readouterr().out
     assert isinstance(make_unet(TINY), IFUNet)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,12 @@ import torch.nn.functional as F
 
 from fun.data.mnist import load_mnist, to_uint8
 from fun.data.tensors import load_tensors
-from fun.diffusion.schedule import NoiseSchedule
+from fun.data.timesteps import spaced_timesteps, timestep_pairs
+from fun.diffusion.cascade import load_stage
+from fun.diffusion.guidance import Branch, predict
+from fun.diffusion.sampling import denoise, make_step, on_path
+from fun.diffusion.schedule import Flow, NoiseSchedule
+from fun.diffusion.text_encoder import load_text_encoder
 from fun.miniature import pictures as miniature
 from fun.miniature.judge import Judge, coloured_digits, compare, find_ink, paint_digits, read_pictures, train_judge
 from fun.miniature.networks import UNETS, make_unet
@@ -279,3 +285,35 @@ def test_stock_diffusers_draws_the_prompted_digits(judge):
     seen = read_pictures(judge, high)
     right = (seen.digit == torch.tensor([7, 0] * 3)) & (seen.background == torch.tensor([7, 1] * 3))
     assert right.sum() >= 5, (seen, DIGITS)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
+def test_euler_along_the_flow_is_ddim_at_the_same_noise_levels(guidance_scale):
+    """Diffusion and flow matching are one loop: the shipped stage I draws the same picture on both paths, and the flow's state is
+    the diffusion's, scaled."""
+    stage = load_stage(SHIPPED / "stage_1", None, None, torch.float32, torch.device("cpu"))
+    encoder = load_text_encoder(SHIPPED / "stage_1", 77, None, torch.float32, torch.device("cpu"))
+    prompts = ["a red seven on a white background", "a yellow zero on a blue background"]
+    branches = [Branch(torch.stack([encoder.encode(prompt) for prompt in prompts]))]
+    nothing = encoder.encode("").expand(2, -1, -1)
+    diffusion, flow = stage.schedule, Flow(1000)
+    pairs = timestep_pairs(spaced_timesteps("trailing", 1000, 20))
+    noise = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+    def walk(path, x_t, pairs):
+        asked = partial(
+            predict,
+            on_path(stage.network, path, 3),
+            branches=branches,
+            guidance_scale=guidance_scale,
+            unconditional=nothing,
+        )
+        return list(denoise(path, asked, x_t, pairs, make_step("ddim"), [], threshold=stage.threshold))
+
+    on_flow = [tuple(-1 if t < 0 else flow.timestep_of(*diffusion.levels(t)) for t in pair) for pair in pairs]
+    start = diffusion.q_sample(torch.zeros_like(noise), 999, noise)
+    scale = sum(diffusion.levels(999))
+    for ours, theirs in zip(walk(flow, start / scale, on_flow), walk(diffusion, start, pairs), strict=True):
+        assert (ours.x_t * sum(diffusion.levels(theirs.t)) - theirs.x_t).abs().max() < 1e-4
+        assert (ours.x_0 - theirs.x_0).abs().max() < 1e-4

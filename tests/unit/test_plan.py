@@ -340,6 +340,24 @@ def test_a_walk_that_cannot_be_meant_is_refused_whoever_asked_for_it(whole_confi
     check_walks(sampling, cascade, experiments)
 
 
+@pytest.mark.parametrize(
+    ("name", "entry"), [("image_to_image", "starts"), ("denoising", "timesteps"), ("forward_process", "timesteps")]
+)
+def test_times_between_0_and_1_are_a_flows(whole_config, read, name, entry):
+    sampling, cascade = whole_config["sampling"], whole_config["cascades"]["miniature"]
+    experiments = read(EXPERIMENTS | {name: EXPERIMENTS[name] | {entry: [690.0, 0.5]}})
+    assert experiments[name][entry] == [690, 0.5]
+    with pytest.raises(ValueError, match=f"^{name} has t = 0.5: only on a flow is a time between 0 and 1, so add"):
+        check_walks(sampling, cascade, experiments)
+    experiments[name]["stage_1"] = {"path": "flow"}
+    check_walks(sampling, cascade, experiments)
+    wrong = EXPERIMENTS | {name: EXPERIMENTS[name] | {entry: [1.5]}}
+    with pytest.raises(
+        ValueError, match=f"{name}/{entry} has 1.5: a timestep is a whole number, and the time of a flow is"
+    ):
+        read(wrong)
+
+
 def test_a_models_own_sampling_overrides_the_shared_one_and_is_no_reason_to_train(whole_config):
     mnist = whole_config["mnist"]
     mnist["models"]["time_conditioned"]["sampling"] = {"sampler": "ddim", "guide_epoch": 3}

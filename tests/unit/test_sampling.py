@@ -5,18 +5,20 @@ from functools import partial
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 
-from fun.data.timesteps import check_walk, spaced_timesteps, steps_made, timestep_pairs
+from fun.data.timesteps import check_walk, spaced_timesteps, steps_made, time_text, timestep_of, timestep_pairs
 from fun.diffusion.sampling import (
+    Prediction,
     ddim_step,
     ddpm_step,
     denoise,
     dynamic_threshold,
     make_step,
+    on_path,
     randn,
 )
-from fun.diffusion.schedule import SCHEDULES, NoiseSchedule
+from fun.diffusion.schedule import SCHEDULES, Flow, NoiseSchedule
 
 T = 1000
 SHAPE = (3, 8, 8)
@@ -29,8 +31,14 @@ def generators(n=2, seed=180):
 
 
 def network(x_t, t):
-    """Something that depends on all of its inputs and is roughly noise."""
+    """Something that depends on all of its inputs and is roughly noise, and raw variance channels."""
     return torch.tanh(x_t + t / T).flip(3) + 0.8 * x_t, torch.sin(5 * x_t)
+
+
+def predict(x_t, t):
+    """The same as a Prediction."""
+    noise, v = network(x_t, t)
+    return Prediction(SCHEDULE.predict_x_start(x_t, t, noise), noise, v)
 
 
 def theirs(scheduler, num_steps, learned=False, **step_options):
@@ -48,7 +56,7 @@ def theirs(scheduler, num_steps, learned=False, **step_options):
 def ours(spacing, num_steps, step, threshold):
     generator = generators()
     pairs = timestep_pairs(spaced_timesteps(spacing, T, num_steps))
-    *_, last = denoise(SCHEDULE, network, randn(SHAPE, generator), pairs, step, generator, threshold)
+    *_, last = denoise(SCHEDULE, predict, randn(SHAPE, generator), pairs, step, generator, threshold)
     return last.x_t
 
 
@@ -109,7 +117,7 @@ def test_dpm_solvers_memory_is_one_walks():
     pairs = [(999, 600), (600, 300), (300, -1)]
 
     def walk(seed, step):
-        return denoise(SCHEDULE, network, randn(SHAPE, generators(seed=seed)), pairs, step, generators(seed=seed))
+        return denoise(SCHEDULE, predict, randn(SHAPE, generators(seed=seed)), pairs, step, generators(seed=seed))
 
     alone = [[state.x_t for state in walk(seed, make_step("dpm_solver"))] for seed in (1, 2)]
     in_turns = zip(walk(1, make_step("dpm_solver")), walk(2, make_step("dpm_solver")), strict=True)
@@ -129,7 +137,7 @@ def test_dpm_solver_needs_fewer_steps_than_ddim():
     def exact(x_t, t):
         abar = SCHEDULE.alpha_bar(t)
         mean = mu + abar.sqrt() * s**2 / (abar * s**2 + 1 - abar) * (x_t - abar.sqrt() * mu)
-        return SCHEDULE.noise_from_x_start(x_t, t, mean), None
+        return mean, SCHEDULE.noise_from_x_start(x_t, t, mean), None
 
     def draw(sampler, num_steps):
         pairs = timestep_pairs(spaced_timesteps("trailing", T, num_steps))
@@ -207,8 +215,7 @@ def test_a_network_that_knows_the_noise_gets_the_image_back(name, step):
     x_0 = torch.rand(2, 1, 4, 4, dtype=torch.float64) * 2 - 1
 
     def oracle(x_t, t):
-        abar = schedule.alpha_bar(t)
-        return (x_t - abar.sqrt() * x_0) / (1 - abar).sqrt(), None
+        return x_0, schedule.noise_from_x_start(x_t, t, x_0), None
 
     pairs = timestep_pairs(spaced_timesteps("trailing", 300, 10))
     *_, last = denoise(schedule, oracle, torch.randn(2, 1, 4, 4).double(), pairs, step, generators())
@@ -222,8 +229,8 @@ def test_ddpm_samples_a_gaussian_exactly():
 
     def exact(x_t, t):
         abar = SCHEDULE.alpha_bar(t)
-        variance = abar * s**2 + 1 - abar
-        return (1 - abar).sqrt() * (x_t - abar.sqrt() * mu) / variance, None
+        noise = (1 - abar).sqrt() * (x_t - abar.sqrt() * mu) / (abar * s**2 + 1 - abar)
+        return SCHEDULE.predict_x_start(x_t, t, noise), noise, None
 
     generator = [torch.Generator().manual_seed(1)]
     x_T = torch.randn(1, 1, 1, n, generator=generator[0])
@@ -235,7 +242,7 @@ def test_ddpm_samples_a_gaussian_exactly():
 
 def test_states_lead_from_first_to_last_timestep():
     pairs = [(800, 400), (400, 0), (0, -1)]
-    states = list(denoise(SCHEDULE, network, torch.zeros(2, *SHAPE), pairs, ddim_step, generators()))
+    states = list(denoise(SCHEDULE, predict, torch.zeros(2, *SHAPE), pairs, ddim_step, generators()))
     assert [s.t for s in states] == [400, 0, -1]
     assert all(s.x_t.shape == s.x_0.shape == (2, *SHAPE) for s in states)
 
@@ -248,7 +255,7 @@ def test_the_constraint_has_the_last_word_of_each_step():
         return torch.full_like(x, 0.25)
 
     pairs = [(800, 400), (400, -1)]
-    *_, last = denoise(SCHEDULE, network, torch.zeros(2, *SHAPE), pairs, ddim_step, generators(), constraint=constraint)
+    *_, last = denoise(SCHEDULE, predict, torch.zeros(2, *SHAPE), pairs, ddim_step, generators(), constraint=constraint)
     assert seen == [400, -1]
     assert (last.x_t == 0.25).all()
 
@@ -258,7 +265,7 @@ def test_samples_that_are_not_finite_end_the_walk(value):
     """A black picture would look as if it had been drawn."""
 
     def overflows(x_t, t):
-        return x_t if t > 400 else torch.full_like(x_t, value), None
+        return x_t if t > 400 else torch.full_like(x_t, value), x_t, None
 
     states = denoise(SCHEDULE, overflows, torch.zeros(1, *SHAPE), [(800, 400), (400, -1)], ddim_step, generators(1))
     assert next(states).t == 400
@@ -269,7 +276,7 @@ def test_samples_that_are_not_finite_end_the_walk(value):
 def test_gradients_are_off_inside_and_untouched_outside():
     def predict(x_t, t):
         assert not torch.is_grad_enabled()
-        return x_t, None
+        return x_t, x_t, None
 
     for _ in denoise(SCHEDULE, predict, torch.zeros(1, *SHAPE), [(9, 5), (5, -1)], ddim_step, generators(1)):
         assert torch.is_grad_enabled()
@@ -286,3 +293,120 @@ def test_dynamic_threshold_works_per_image():
     assert out.abs().max() == 1
     torch.testing.assert_close(out[1], x[1])  # an image inside [-1, 1] stays as it is
     torch.testing.assert_close(out[0], x[0].clamp(-1.5, 1.5) / 1.5)
+
+
+def test_a_flows_times_are_timesteps():
+    """t = 0 is noise there, and 1 the clean image."""
+    assert [timestep_of(t) for t in (0.02, 0.5, 0.999, 690, 1, 0)] == [979, 499, 0, 690, 1, 0]
+    assert [time_text(t, "flow") for t in (979, 499, -1)] == ["t = 0.02", "t = 0.5", "finished"]
+    assert [time_text(t, None) for t in (979, -1)] == ["t = 979", "finished"]
+    assert steps_made({"spacing": "trailing", "steps": 50}, start=0.5) == 25
+
+
+# --- flow matching: the same loop on another schedule ---
+
+FLOW = Flow(T)
+
+
+def flow_predictor(velocity):
+    """velocity: (x_t, s) -> u = x_0 - noise; as a Prediction."""
+
+    def predict(x_t, t):
+        u = velocity(x_t, (t + 1) / T)
+        return Prediction(*FLOW.x_start_and_noise("flow", x_t, t, u))
+
+    return predict
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 7, 50, 300])
+def test_ddim_on_a_flow_is_diffusers_euler(num_steps):
+    def velocity(x_t, s):
+        return torch.tanh(x_t + s).flip(3) - 0.5 * x_t
+
+    scheduler = FlowMatchEulerDiscreteScheduler(T)
+    pairs = timestep_pairs(spaced_timesteps("trailing", T, num_steps))
+    scheduler.set_timesteps(sigmas=[(t + 1) / T for t, _ in pairs])
+    expected = randn(SHAPE, generators())
+    for t in scheduler.timesteps:
+        expected = scheduler.step(-velocity(expected, float(t) / T), t, expected).prev_sample  # theirs is noise - x_0
+    *_, last = denoise(FLOW, flow_predictor(velocity), randn(SHAPE, generators()), pairs, ddim_step, generators())
+    torch.testing.assert_close(last.x_t, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm_solver"])
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [(T - 1, -1)],
+        timestep_pairs(spaced_timesteps("trailing", T, 7)),
+        [(T - 1, 600), (600, 100), (100, 90), (90, -1)],  # with a shortened last step
+        [(499, 333.3), (333.3, 12.5), (12.5, -1)],  # from half-way, at levels between the timesteps
+    ],
+)
+def test_a_constant_velocity_ends_at_the_analytic_point(pairs, sampler):
+    u = torch.linspace(-1, 1, 8).expand(SHAPE).double()
+    x_t = randn(SHAPE, generators()).double()
+    s = (pairs[0][0] + 1) / T
+    *_, last = denoise(FLOW, flow_predictor(lambda x, s: u), x_t, pairs, make_step(sampler), generators())
+    torch.testing.assert_close(last.x_t, x_t + s * u, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm_solver", "sde_dpm_solver"])
+@pytest.mark.parametrize("path", SCHEDULES)
+def test_every_sampler_draws_a_gaussian_on_every_path(path, sampler):
+    """The exact denoiser of N(mu, s^2), in 250 steps from pure noise."""
+    mu, s, n, schedule = 0.4, 0.5, 4000, SCHEDULES[path](T)
+
+    def exact(x_t, t):
+        signal, sigma = schedule.levels(t)
+        x_0 = mu + signal * s**2 / (signal**2 * s**2 + sigma**2) * (x_t - signal * mu)
+        return x_0, schedule.noise_from_x_start(x_t, t, x_0), None
+
+    x_T = torch.randn(1, 1, 1, n, generator=torch.Generator().manual_seed(1))
+    pairs = timestep_pairs(spaced_timesteps("trailing", T, 250))
+    *_, last = denoise(schedule, exact, x_T, pairs, make_step(sampler), generators(1))
+    # a flow's first step of 1/250 is a long one in lambda, and the linear schedule leaves signal at its end
+    assert float(last.x_t.mean()) == pytest.approx(mu, abs=0.03)
+    assert float(last.x_t.std()) == pytest.approx(s, abs=0.03)
+
+
+class Own:
+    """A network on its own schedule, which looks at the picture, the timestep and the companion."""
+
+    def __init__(self, name):
+        self.schedule, self.asked = SCHEDULES[name](T), []
+
+    def __call__(self, x, t, cond):
+        self.asked.append(t)
+        prediction = torch.tanh(x[:, :3] + torch.as_tensor(t / T).float()).flip(3) * 0.9 + 0.1 * x[:, 3:]
+        kind = "flow" if isinstance(self.schedule, Flow) else "v_prediction"
+        return Prediction(*self.schedule.x_start_and_noise(kind, x[:, :3], t, prediction))
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm_solver"])
+@pytest.mark.parametrize(("own", "path"), [("cosine", "flow"), ("linear", "flow"), ("flow", "cosine")])
+def test_a_walk_on_another_path_is_the_walk_at_the_same_noise_levels(own, path, sampler):
+    """A deterministic sampler only sees the ratio of signal and noise: same levels, same picture."""
+    network, walked = Own(own), SCHEDULES[path](T)
+    companion = torch.ones(2, 3, 8, 8)
+    if path == "cosine":
+        on_path_pairs = timestep_pairs(spaced_timesteps("trailing", T, 12), start=700)
+    else:
+        at = spaced_timesteps("trailing", T, 12)
+        on_path_pairs = timestep_pairs([walked.timestep_of(*network.schedule.levels(t)) for t in at])
+    start = on_path_pairs[0][0]
+    _, factor = network.schedule.along(walked, start)
+    own_pairs = [tuple(-1 if t == -1 else network.schedule.along(walked, t)[0] for t in pair) for pair in on_path_pairs]
+    x_t = randn(SHAPE, generators())
+
+    def walk(schedule, asked, x, pairs):
+        def predict(x, t):
+            return asked(torch.cat([x, companion], 1), t, None)
+
+        *_, last = denoise(schedule, predict, x, pairs, make_step(sampler), generators())
+        return last.x_t
+
+    expected = walk(network.schedule, network, x_t * factor.float(), own_pairs)
+    found = walk(walked, on_path(network, walked, channels=3), x_t, on_path_pairs)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    assert network.asked[: len(own_pairs)] == network.asked[len(own_pairs) :]

@@ -4,13 +4,13 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
-from fun.diffusion.schedule import PREDICTION_TYPES, SCHEDULES, NoiseSchedule
+from fun.diffusion.schedule import PREDICTION_TYPES, SCHEDULES, Flow, NoiseSchedule, OneLevel
 
 T = 1000
 DIFFUSERS_NAMES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
 
 
-@pytest.fixture(params=SCHEDULES)
+@pytest.fixture(params=DIFFUSERS_NAMES)
 def pair(request):
     """Our schedule, and diffusers' with the same betas."""
     return SCHEDULES[request.param](T), DDPMScheduler(T, beta_schedule=DIFFUSERS_NAMES[request.param])
@@ -55,28 +55,30 @@ def test_q_sample_has_the_mean_and_variance_of_the_formula(pair):
 
 
 @pytest.mark.parametrize("t", [0, 1, 400, 998])
-def test_noise_velocity_and_x_start_tell_the_same(pair, t):
+def test_noise_and_x_start_tell_the_same(pair, t):
     schedule, x_0, noise = pair[0], images(0).double(), images(1).double()
     x_t = schedule.q_sample(x_0, t, noise)
-    v = schedule.velocity(x_0, t, noise)
     torch.testing.assert_close(schedule.predict_x_start(x_t, t, noise), x_0, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(schedule.noise_from_x_start(x_t, t, x_0), noise, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(schedule.noise_from_velocity(x_t, t, v), noise, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", PREDICTION_TYPES)
-@pytest.mark.parametrize("t", [0, 1, 400, 998])
-def test_what_a_network_is_to_say_tells_the_noise(pair, t, kind):
-    schedule, x_0, noise = pair[0], images(0).double(), images(1).double()
-    said = schedule.target(kind, x_0, t, noise)
-    x_t = schedule.q_sample(x_0, t, noise)
-    torch.testing.assert_close(schedule.noise_from(kind, x_t, t, said), noise, rtol=1e-9, atol=1e-9)
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("t", [0, 1, 400, 998, torch.tensor([3, 500, 990])])
+def test_what_a_network_predicts_tells_x_start_and_noise(name, t, kind):
+    schedule, x_0, noise = SCHEDULES[name](T), images(0).double(), images(1).double()
+    prediction = schedule.target(kind, x_0, t, noise)
+    found = schedule.x_start_and_noise(kind, schedule.q_sample(x_0, t, noise), t, prediction)
+    for one, expected in zip(found, (x_0, noise), strict=True):
+        torch.testing.assert_close(one, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_velocity_equals_diffusers(pair):
     ours, theirs = pair
     x_0, noise, t = images(0), images(1), torch.tensor([0, 500, 999])
-    torch.testing.assert_close(ours.velocity(x_0, t, noise), theirs.get_velocity(x_0, noise, t), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        ours.target("v_prediction", x_0, t, noise), theirs.get_velocity(x_0, noise, t), rtol=0, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(("t", "t_prev"), [(990, 960), (500, 499), (30, 0), (0, -1), (999, -1)])
@@ -134,3 +136,65 @@ def test_the_posterior_mean_is_bayes_rule():
         expected = (likelihood.view(-1, 1, 1, 1) * images[row].double()).sum(0) / likelihood.sum()
         torch.testing.assert_close(found[i].double(), expected, atol=1e-5, rtol=1e-5)
     assert torch.allclose(schedule.posterior_mean(x_t, 999, images[:1]), images[:1].expand(3, -1, -1, -1), atol=1e-6)
+
+
+# --- flow matching ---
+
+FLOW = Flow(T)
+
+
+def test_a_flow_is_the_straight_line():
+    x_0, noise = images(0), images(1)
+    for t, s in ((-1, 0.0), (499, 0.5), (T - 1, 1.0), (123.75, 0.12475)):
+        expected = ((1 - s) * x_0.double() + s * noise.double()).float()
+        torch.testing.assert_close(FLOW.q_sample(x_0, t, noise), expected, rtol=1e-6, atol=1e-6)
+    assert torch.equal(FLOW.q_sample(x_0, -1, noise), x_0) and torch.equal(FLOW.q_sample(x_0, T - 1, noise), noise)
+    assert [round(float(FLOW.relative_time(t)), 6) for t in (-1, 499, 999)] == [1.0, 0.5, 0.0], "the course's time"
+
+
+def test_at_a_flows_start_where_there_is_no_signal_only_epsilon_is_not_enough():
+    x_0, noise = images(0), images(1)
+    for kind in ("sample", "v_prediction", "flow"):
+        prediction = FLOW.target(kind, x_0, T - 1, noise)
+        found = FLOW.x_start_and_noise(kind, noise, T - 1, prediction)
+        torch.testing.assert_close(found, (x_0, noise), rtol=1e-5, atol=1e-5)
+    assert not FLOW.x_start_and_noise("epsilon", noise, T - 1, noise)[0].isfinite().any()
+
+
+@pytest.mark.parametrize(("t", "t_prev"), [(T - 1, 979), (T - 1, -1), (700, 699), (250.5, 31.25), (10, -1)])
+def test_a_flows_posterior_is_the_formula_written_out(t, t_prev):
+    s, s_prev = (t + 1) / T, (t_prev + 1) / T
+    x_0, x_t = images(0).double(), images(1).double()
+    a = (1 - s) / (1 - s_prev)
+    v = s**2 - a**2 * s_prev**2
+    mean, variance = FLOW.q_posterior(x_0, x_t, t, t_prev)
+    expected = (a * s_prev**2 * x_t + (1 - s_prev) * v * x_0) / s**2
+    torch.testing.assert_close(mean, expected, rtol=1e-12, atol=1e-12)
+    assert float(variance) == pytest.approx(v * s_prev**2 / s**2, rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize("path", SCHEDULES)
+@pytest.mark.parametrize("own", SCHEDULES)
+def test_every_schedule_has_a_timestep_for_the_noise_of_another(own, path):
+    """Its ratio of signal and noise is the nearest there is, and x_t there, scaled, has the levels of the own timestep."""
+    trained, walked = SCHEDULES[own](T), SCHEDULES[path](T)
+    for t in (20, 300, 500, 700, 979):
+        at, factor = trained.along(walked, t)
+        (signal, sigma), (own_signal, own_sigma) = walked.levels(t), trained.levels(at)
+        scaled = torch.stack([signal, sigma]) * factor
+        step = max(
+            abs(torch.stack(trained.levels(at)) - torch.stack(trained.levels(t_))).max() for t_ in (at - 1, at + 1)
+        )
+        if own == "linear" and path != "linear" and t > 900:
+            continue  # that schedule does not go so far
+        assert (scaled - torch.stack([own_signal, own_sigma])).abs().max() <= step
+    if own == path:
+        assert trained.along(walked, 321) == (pytest.approx(321), pytest.approx(1))
+
+
+def test_a_single_level_adds_the_same_noise_always():
+    schedule, x_0, noise = OneLevel(1, 0.5), images(0), images(1)
+    torch.testing.assert_close(schedule.q_sample(x_0, torch.zeros(3, dtype=torch.int64), noise), x_0 + noise / 2)
+    assert schedule.timesteps_at(torch.rand(5)).tolist() == [0] * 5 and float(schedule.relative_time(0)) == 0
+    mean, variance = schedule.q_posterior(x_0, x_0 + noise / 2, 0, -1)
+    assert torch.equal(mean, x_0) and variance == 0, "its one step is its estimate"

@@ -110,14 +110,16 @@ class Pixel(torch.nn.Module):
 
 
 def test_a_power_below_one_favours_high_noise():
-    even, high = (stratified_timesteps(3000, 300, generator(), power).float() for power in (1.0, 0.5))
+    even, high = (
+        stratified_timesteps(3000, NoiseSchedule.cosine(300), generator(), power).float() for power in (1.0, 0.5)
+    )
     assert abs(even.mean() - 149.5) < 1 and abs(high.mean() - 199.5) < 1 and high.max() == 299
     assert abs((high < 150).float().mean() - 0.25) < 0.01
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 32, 300, 500])
 def test_timesteps_are_stratified(batch_size):
-    t = stratified_timesteps(batch_size, 300, generator())
+    t = stratified_timesteps(batch_size, NoiseSchedule.cosine(300), generator())
     assert t.dtype == torch.int64 and t.min() >= 0 and t.max() < 300
     low = torch.arange(batch_size) * 300 / batch_size
     assert ((t >= low.floor()) & (t <= low + 300 / batch_size)).all()

@@ -42,20 +42,17 @@ def trained_looking(name, class_conditioned):
 
 @pytest.mark.parametrize("class_conditioned", [False, True])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_noise_agrees_with_the_prediction(name, class_conditioned):
+def test_x_0_and_noise_agree_with_the_prediction(name, class_conditioned):
     network = trained_looking(name, class_conditioned)
     x_0, noise = torch.randn(2, 5, 1, 28, 28)
     t, labels = torch.tensor([0, 7, 120, 250, 298]), torch.tensor([0, 3, 9, NO_CLASS, 1])
     x_t = SCHEDULE.q_sample(x_0, t, noise)
     with torch.no_grad():
-        predicted_noise, variance = network(x_t, t, labels)
+        predicted_x_0, predicted_noise, variance = network(x_t, t, labels)
         prediction = network.predict(x_t, t, labels)
     assert variance is None
-    if network.prediction_type == "epsilon":
-        assert torch.equal(predicted_noise, prediction)
-    else:  # the clean image that the predicted noise implies; the last timestep has little of it
-        predicted_x_0 = SCHEDULE.predict_x_start(x_t.double(), t, predicted_noise.double())
-        torch.testing.assert_close(predicted_x_0.float(), prediction, atol=1e-3, rtol=1e-3)
+    assert torch.equal(predicted_noise if network.prediction_type == "epsilon" else predicted_x_0, prediction)
+    torch.testing.assert_close(SCHEDULE.q_sample(predicted_x_0, t, predicted_noise), x_t, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

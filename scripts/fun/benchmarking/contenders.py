@@ -1,7 +1,7 @@
 """The contenders in training on MNIST: this project and three that a user might take instead, each with its own recipe.
 
 A contender trains in `steps()`, which yields the number of images of each step, and is judged by what `network()`
-returns: a function (x_t, t, labels) -> (noise, None) with a `schedule`, from which fun.diffusion.digits can draw.
+returns: a function (x_t, t, labels) -> (x_0, noise, None) with a `schedule`, from which fun.diffusion.digits can draw.
 """
 
 from collections.abc import Iterator
@@ -152,8 +152,8 @@ class Judged:
     def __init__(self, predict, schedule: NoiseSchedule):
         self.predict, self.schedule = predict, schedule
 
-    def __call__(self, x_t: Tensor, t: int, labels: Tensor) -> tuple[Tensor, None]:
-        return self.predict(x_t, t, labels), None
+    def __call__(self, x_t: Tensor, t: int, labels: Tensor) -> tuple[Tensor, Tensor, None]:
+        return *self.schedule.x_start_and_noise("epsilon", x_t, t, self.predict(x_t, t, labels)), None
 
 
 PEERS = {

@@ -133,6 +133,12 @@ def to_picture(x: np.ndarray) -> Image.Image:
     return Image.fromarray(levels.transpose(1, 2, 0))
 
 
+def heat_map(x: np.ndarray) -> Image.Image:
+    """Numbers (H, W) in [0, 1] as colours from black through red and yellow to white."""
+    ramps = [np.clip(3 * x - start, 0, 1) for start in (0, 1, 2)]
+    return Image.fromarray((np.stack(ramps, axis=-1) * 255).round().astype(np.uint8))
+
+
 @contextlib.contextmanager
 def _opened(path):
     """The picture `path`, of which only the header has been read. What goes wrong inside is an ImageError, too."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+IF_TIMESTEPS = 1000  # of DeepFloyd IF, and of all that has its format
+
 
 def spaced_timesteps(spacing: str, num_train_timesteps: int, num_steps: int) -> list[int]:
     """Descending timesteps in [0, T - 1].
@@ -24,6 +26,19 @@ def spaced_timesteps(spacing: str, num_train_timesteps: int, num_steps: int) -> 
     raise ValueError(f"unknown spacing {spacing!r}; known: stride, leading, trailing, linspace")
 
 
+def timestep_of(time: float) -> int:
+    """The timestep, of IF_TIMESTEPS, that is written as a number of 1 or more, or, as a flow's time between 0 (noise) and 1 (the
+    clean image): 0.02 is 979."""
+    return round(IF_TIMESTEPS * (1 - time)) - 1 if 0 < time < 1 else int(time)
+
+
+def time_text(t: int, path: str | None) -> str:
+    """A timestep in words, as it is counted on the path: "t = 690", on a flow "t = 0.309"; "finished" at the end."""
+    if t < 0:
+        return "finished"
+    return f"t = {1 - (t + 1) / IF_TIMESTEPS:.3g}" if path == "flow" else f"t = {t}"
+
+
 def timestep_pairs(timesteps: Sequence[int], start: int | None = None) -> list[tuple[int, int]]:
     """(t, t_prev) of each step; the last step ends at -1, the clean image. With `start` the first step begins there."""
     if start is not None:
@@ -31,9 +46,10 @@ def timestep_pairs(timesteps: Sequence[int], start: int | None = None) -> list[t
     return list(zip(timesteps, [*timesteps[1:], -1], strict=True))
 
 
-def steps_made(sampling: dict, start: int | None = None, num_train_timesteps: int = 1000) -> int:
-    """How many steps a walk makes. sampling: has spacing, and steps, the number asked for; start: as for `timestep_pairs`."""
-    return len(timestep_pairs(spaced_timesteps(sampling["spacing"], num_train_timesteps, sampling["steps"]), start))
+def steps_made(sampling: dict, start: float | None = None) -> int:
+    """How many steps a walk makes. sampling: has spacing, and steps, the number asked for; start: as for `timestep_of`."""
+    timesteps = spaced_timesteps(sampling["spacing"], IF_TIMESTEPS, sampling["steps"])
+    return len(timestep_pairs(timesteps, None if start is None else timestep_of(start)))
 
 
 def check_walk(spacing: str, num_train_timesteps: int, num_steps: int) -> None:

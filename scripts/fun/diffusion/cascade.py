@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fun.data.layout import files_in, files_of
-from fun.diffusion.sampling import dynamic_threshold, randn
+from fun.diffusion.sampling import Prediction, dynamic_threshold, randn
 from fun.diffusion.schedule import PREDICTION_TYPES, NoiseSchedule
 from fun.networks.if_unet import IFUNet, not_understood
 
@@ -46,7 +46,7 @@ BETA_SCHEDULES: dict[str, Callable[[dict], NoiseSchedule]] = {
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """An IF U-Net as a function (x, t, cond) -> the noise, and the raw variance channels if it has any.
+    """An IF U-Net as a function (x, t, cond) -> Prediction.
 
     It computes in its own dtype. Inputs and outputs are float32, because the sampling steps divide by sqrt(abar_t), which
     at t = 990 multiplies an error by 71. Raises ValueError if the output is not finite.
@@ -65,7 +65,7 @@ class Network:
         return self.load()
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, t: int, cond: Tensor) -> tuple[Tensor, Tensor | None]:
+    def __call__(self, x: Tensor, t: int, cond: Tensor) -> Prediction:
         dtype = self.unet.dtype
         output = self.unet(x.to(dtype), t, self._prompts(cond, x.device), self.noise_level).float()
         if not output.isfinite().all():
@@ -75,8 +75,8 @@ class Network:
                 f"{t}: try another dtype (bfloat16, float32), and look at prompt_embeds if the embeddings are your own"
             )
         prediction, v = output[:, : self.channels], output[:, self.channels :]
-        noise = self.schedule.noise_from(self.prediction_type, x[:, : self.channels], t, prediction)
-        return noise, v if v.shape[1] else None
+        x_0, noise = self.schedule.x_start_and_noise(self.prediction_type, x[:, : self.channels], t, prediction)
+        return Prediction(x_0, noise, v if v.shape[1] else None)
 
     def _prompts(self, cond, device):
         """What the network computes of the prompts (N, L, D) alone: once, not in every step, and of equal ones once."""
@@ -93,7 +93,7 @@ class Network:
 class Stage:
     """Stage I or II of a cascade: a network, and the settings for sampling that its configs give."""
 
-    network: Callable[[Tensor, int, Tensor], tuple[Tensor, Tensor | None]]
+    network: Network
     schedule: NoiseSchedule
     channels: int
     size: int  # pixels on a side

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from fun.data.timesteps import spaced_timesteps, timestep_pairs
-from fun.diffusion.guidance import Branch, predict_noise
-from fun.diffusion.sampling import State, denoise, dynamic_threshold, make_step, randn
+from fun.diffusion.guidance import Branch, predict
+from fun.diffusion.sampling import State, denoise, dynamic_threshold, make_step, on_path, randn
+from fun.diffusion.schedule import make_schedule
 from fun.networks.mnist_unets import NO_CLASS
 
 
@@ -21,6 +22,8 @@ def generate(
     guidance_scale: float,
     guidance_below: float = 1.0,
     guide=None,
+    path: str | None = None,
+    thresholding: bool = True,
     x_t: Tensor | None = None,
     start: int | None = None,
 ) -> Iterator[State]:
@@ -33,29 +36,31 @@ def generate(
         sampler, spacing, num_steps: see fun.diffusion.sampling, fun.data.timesteps.
         guidance_below: guide only at t <= guidance_below * T (Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724):
             in the noisiest steps guidance costs variety (docs/measurements.md).
-        guide: the network asked for no class in place of `network` (autoguidance, see `predict_noise`); then a network without
+        guide: the network asked for no class in place of `network` (autoguidance, see `predict`); then a network without
             classes can be guided too.
+        path: the schedule to walk along, by its name in SCHEDULES; None: the one that the network was trained on.
+        thresholding: keep each estimate of the digit in [-1, 1].
         x_t, start: images (N, 1, 28, 28) noised to the timestep `start`, to begin with; by default pure noise.
     """
-    schedule = network.schedule
+    own, T = network.schedule, network.schedule.num_train_timesteps
+    schedule = own if path is None else make_schedule(path, T)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    timesteps = spaced_timesteps(spacing, schedule.num_train_timesteps, num_steps)
+    timesteps = spaced_timesteps(spacing, T, num_steps)
     branches, unconditional = [Branch(labels)], torch.full_like(labels, NO_CLASS)
-    guided_to = guidance_below * schedule.num_train_timesteps
     if guide is None and (labels == NO_CLASS).all():
         guidance_scale = 1.0  # the network would be guided away from what it predicts itself
+    asked, asked_guide = (which and on_path(which, schedule, channels=1) for which in (network, guide))
 
-    def predict(x, t):
-        return predict_noise(
-            network, x, t, branches, guidance_scale if t <= guided_to else 1.0, unconditional, guide=guide
-        )
+    def predict_digits(x, t):
+        guided = own.along(schedule, t)[0] <= guidance_below * T  # in the network's own time
+        return predict(asked, x, t, branches, guidance_scale if guided else 1.0, unconditional, guide=asked_guide)
 
     return denoise(
         schedule,
-        predict,
+        predict_digits,
         randn((1, 28, 28), generators) if x_t is None else x_t,
         timestep_pairs(timesteps, start),
         make_step(sampler),
         generators,
-        threshold=dynamic_threshold,
+        threshold=dynamic_threshold if thresholding else None,
     )

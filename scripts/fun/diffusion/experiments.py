@@ -6,7 +6,7 @@ go through the network as one batch. A task's function makes stage I's pictures 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from inspect import getfullargspec
 from itertools import product
 from typing import NamedTuple
@@ -16,11 +16,12 @@ from torch import Tensor
 
 from fun.data.images import MASKS, check_shape, load_image, load_mask, make_mask
 from fun.data.prompts import normalise
-from fun.data.timesteps import spaced_timesteps, timestep_pairs
+from fun.data.timesteps import spaced_timesteps, timestep_of, timestep_pairs
 from fun.diffusion.cascade import Stage
 from fun.diffusion.filters import frequency_bands
-from fun.diffusion.guidance import Branch, predict_noise
-from fun.diffusion.sampling import State, denoise, make_step, randn
+from fun.diffusion.guidance import Branch, predict
+from fun.diffusion.sampling import State, denoise, make_step, on_path, randn
+from fun.diffusion.schedule import NoiseSchedule, make_schedule
 from fun.diffusion.similarity import best_blur, psnr, ssim
 from fun.diffusion.views import make_view
 
@@ -38,6 +39,9 @@ class Sampler:
     variance: str  # for the sampler "ddpm": "learned", "small" or "large"
     thresholding: bool
     guidance_scale: float
+    path: str | None = (
+        None  # from noise to image, by its name in SCHEDULES; None: the one that the network was trained on
+    )
     noise_level: int | None = None  # stage II: the timestep of its companion's noise
     negative_prompt: str = ""  # what guidance leads away from
     max_batch: int | None = None
@@ -47,6 +51,12 @@ class Sampler:
         """(N, L, D): the embedding of `prompt` for all N samples, or of each sample's own prompt if None."""
         prompts = [sample["prompt"] if prompt is None else prompt for sample in samples]
         return torch.stack([self.embeds[normalise(prompt)] for prompt in prompts])
+
+    @cached_property
+    def schedule(self) -> NoiseSchedule:
+        """The path from noise to image."""
+        own = self.stage.schedule
+        return own if self.path is None else make_schedule(self.path, own.num_train_timesteps)
 
     def image(self, path: str) -> Tensor:
         """The picture `path` at this stage's size: (1, 3, size, size)."""
@@ -75,14 +85,14 @@ class Sampler:
             image, start: begin with `image` (1, 3, H, W) noised to the timestep `start`, instead of with pure noise.
             image, unknown: after each step put back `image`, noised to the same timestep, where `unknown` (H, W) is False.
         """
-        stage = self.stage
+        stage, schedule = self.stage, self.schedule
         x_t, generators = self.first_noise(samples)
-        timesteps = spaced_timesteps(self.spacing, stage.schedule.num_train_timesteps, self.steps)
+        timesteps = spaced_timesteps(self.spacing, schedule.num_train_timesteps, self.steps)
         if start is not None:
-            x_t = stage.schedule.q_sample(image, start, x_t)
-        predict = partial(
-            predict_noise,
-            stage.network,
+            x_t = schedule.q_sample(image, start, x_t)
+        predict_all = partial(
+            predict,
+            on_path(stage.network, schedule, stage.channels),
             branches=branches,
             guidance_scale=self._guidance_scale(samples, low),
             unconditional=self.cond(samples, self.negative_prompt),
@@ -91,12 +101,12 @@ class Sampler:
         )
 
         def put_back(x, t):
-            known = image if t < 0 else stage.schedule.q_sample(image, t, randn(x.shape[1:], generators, x.device))
+            known = image if t < 0 else schedule.q_sample(image, t, randn(x.shape[1:], generators, x.device))
             return torch.where(unknown, x, known)
 
         states = denoise(
-            stage.schedule,
-            predict,
+            schedule,
+            predict_all,
             x_t,
             timestep_pairs(timesteps, start),
             self._step(),
@@ -125,24 +135,26 @@ class Sampler:
 def forward_process(sampler: Sampler, samples: list[dict], low: None, *, image: str) -> dict[str, Tensor]:
     """The picture (as x_0) and its x_t at each sample's timestep. Uses no network."""
     x_0, (noise, _) = sampler.image(image), sampler.first_noise(samples)
-    t, schedule = torch.tensor([sample["timestep"] for sample in samples]), sampler.stage.schedule
-    return {"x_0": x_0, "x_t": schedule.q_sample(x_0, t, noise), "alpha_bar": schedule.alpha_bar(t).float()}
+    t = _timesteps(samples)
+    signal, sigma = sampler.schedule.levels(t)
+    x_t = sampler.schedule.q_sample(x_0, t, noise)
+    return {"x_0": x_0, "x_t": x_t, "signal": signal.float(), "sigma": sigma.float()}
 
 
 def denoising(
     sampler: Sampler, samples: list[dict], low: None, *, image: str, prompt: str, keep_every: int
 ) -> dict[str, Tensor]:
-    """Noise a picture, and denoise it in four ways: blur, fair blur (of x_t / sqrt(abar_t)), one step, all steps.
+    """Noise a picture, and denoise it in four ways: blur, fair blur (of x_t / signal_t), one step, all steps.
 
     Returns each with its PSNR and SSIM (N,) against the picture, and every k-th state (k is `keep_every`) of the first
     sample with the highest timestep.
     """
     original, (noise, _) = sampler.image(image), sampler.first_noise(samples)
-    t, schedule = torch.tensor([sample["timestep"] for sample in samples]), sampler.stage.schedule
-    x_t = schedule.q_sample(original, t, noise)
+    t = _timesteps(samples)
+    x_t = sampler.schedule.q_sample(original, t, noise)
     ways = {"noisy": x_t, "one_step": torch.empty_like(x_t), "x_0": torch.empty_like(x_t)}
     ways["blur"], sigma_blur = best_blur(x_t, original)
-    signal = schedule.alpha_bar(t).sqrt().view(-1, 1, 1, 1).to(x_t)
+    signal = sampler.schedule.levels(t)[0].view(-1, 1, 1, 1).to(x_t)
     ways["fair_blur"], sigma_fair_blur = best_blur(x_t / signal, original)
     for start, rows, group in _groups(samples, "timestep"):
         branch = Branch(sampler.cond(group, prompt))
@@ -271,10 +283,15 @@ def run(
 
 
 def _groups(samples, key) -> Iterator[tuple[int, list[int], list[dict]]]:
-    """Group samples by their `key`, in ascending order: (value, indices of the samples, the samples)."""
-    for value in sorted({sample[key] for sample in samples}):
-        rows = [i for i, sample in enumerate(samples) if sample[key] == value]
-        yield value, rows, [samples[i] for i in rows]
+    """Group samples by the timestep in their `key`, in ascending order: (timestep, indices of the samples, the samples)."""
+    for t in sorted({timestep_of(sample[key]) for sample in samples}):
+        rows = [i for i, sample in enumerate(samples) if timestep_of(sample[key]) == t]
+        yield t, rows, [samples[i] for i in rows]
+
+
+def _timesteps(samples) -> Tensor:
+    """The timestep of each sample: (N,) int64."""
+    return torch.tensor([timestep_of(sample["timestep"]) for sample in samples])
 
 
 def _last(states):

@@ -14,28 +14,38 @@ from torch import Tensor
 from fun.diffusion.schedule import NoiseSchedule
 
 
+class Prediction(NamedTuple):
+    """What a network makes of x_t, whatever it was trained to predict: its two parts, x_t = signal x_0 + sigma noise, which are the
+    same on every path from noise to image."""
+
+    x_0: Tensor  # (N, C, H, W), the estimate of the clean image
+    noise: Tensor  # (N, C, H, W)
+    v: Tensor | None = None  # (N, C, H, W), the raw variance channels, about in [-1, 1], if the network has any
+
+
 class State(NamedTuple):
     """The result of one step of the loop."""
 
-    t: int  # the timestep reached; -1 is the finished sample
+    t: float  # the timestep reached; -1 is the finished sample
     x_t: Tensor  # (N, C, H, W) at that timestep
     x_0: Tensor  # (N, C, H, W), the estimate of the clean image used in this step
 
 
 def denoise(
     schedule: NoiseSchedule,
-    predict_noise: Callable[[Tensor, int], tuple[Tensor, Tensor | None]],
+    predict: Callable[[Tensor, float], Prediction],
     x_t: Tensor,
-    pairs: Sequence[tuple[int, int]],
+    pairs: Sequence[tuple[float, float]],
     step: Callable[..., Tensor],
     generators: Sequence[torch.Generator],
     threshold: Callable[[Tensor], Tensor] | None = None,
-    constraint: Callable[[Tensor, int], Tensor] | None = None,
+    constraint: Callable[[Tensor, float], Tensor] | None = None,
 ) -> Iterator[State]:
     """Walk from noise to image; yields a State after each step.
 
     Args:
-        predict_noise: (x_t, t) -> noise (N, C, H, W) and the raw variance channels v in [-1, 1], or None.
+        schedule: the path from noise to image, which need not be the one that the network was trained on (`on_path`).
+        predict: (x_t, t) -> Prediction.
         x_t: (N, C, H, W) float32, at the first pair's t: pure noise, or a noised image (SDEdit).
         pairs: (t, t_prev) of each step, as made by `fun.data.timesteps.timestep_pairs`.
         step: from `make_step`.
@@ -50,8 +60,7 @@ def denoise(
     for t, t_prev in pairs:
         # Entered for each step: held across the yield, it would switch off gradients in the caller.
         with torch.no_grad():
-            noise, v = predict_noise(x_t, t)
-            x_0 = schedule.predict_x_start(x_t, t, noise)
+            x_0, _, v = predict(x_t, t)
             if threshold is not None:
                 x_0 = threshold(x_0)
             x_t = step(schedule, t, t_prev, x_t, x_0, v, draw)
@@ -62,10 +71,28 @@ def denoise(
         yield State(t_prev, x_t, x_0)
 
 
+def on_path(
+    network: Callable[[Tensor, int, Tensor], Prediction], path: NoiseSchedule, channels: int
+) -> Callable[[Tensor, float, Tensor], Prediction]:
+    """The network as a function of x_t and t on another path than its own `schedule`: it is asked at the timestep with as much
+    noise for its signal. What it predicts, x_0 and the noise, is the same on both.
+
+    channels: of a picture; those after them (stage II's companion) are handed on as they are.
+    """
+    if path is network.schedule:
+        return network
+
+    def ask(x, t, cond):
+        own, factor = network.schedule.along(path, t)
+        return network(torch.cat([x[:, :channels] * factor, x[:, channels:]], 1), own, cond)
+
+    return ask
+
+
 def ddpm_step(
     schedule: NoiseSchedule,
-    t: int,
-    t_prev: int,
+    t: float,
+    t_prev: float,
     x_t: Tensor,
     x_0: Tensor,
     v: Tensor | None,
@@ -101,14 +128,15 @@ def learned_log_variance(v: Tensor, log_beta: Tensor, log_beta_tilde: Tensor) ->
 
 def ddim_step(
     schedule: NoiseSchedule,
-    t: int,
-    t_prev: int,
+    t: float,
+    t_prev: float,
     x_t: Tensor,
     x_0: Tensor,
     v: Tensor | None,
     draw: Callable[[], Tensor],
 ) -> Tensor:
-    """The deterministic step (eta = 0): the same image and the same noise, at a lower noise level.
+    """The deterministic step (eta = 0): the same image and the same noise, at a lower noise level. On a flow, this is Euler's step
+    along x_0 - noise.
 
     The noise is computed from x_t and x_0, as in guided-diffusion: the network's own does not match an x_0 that was
     thresholded, which spoils digits (docs/measurements.md).
@@ -129,14 +157,14 @@ class DPMSolver:
     def __call__(
         self,
         schedule: NoiseSchedule,
-        t: int,
-        t_prev: int,
+        t: float,
+        t_prev: float,
         x_t: Tensor,
         x_0: Tensor,
         v: Tensor | None,
         draw: Callable[[], Tensor],
     ) -> Tensor:
-        at, estimate = schedule.log_snr(t), x_0
+        at, estimate = schedule.log_snr(t), x_0  # at is -inf at a flow's start: the next step is of first order, too
         if self.last is not None and self.last[0] == t and t_prev >= 0:
             _, before, x_0_before = self.last
             estimate = x_0 + (schedule.log_snr(t_prev) - at) / (at - before) / 2 * (x_0 - x_0_before)

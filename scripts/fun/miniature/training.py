@@ -118,7 +118,7 @@ class CascadeTrainer(Trainer):
 
     def loss(self, x_0: Tensor, prompts: Tensor, *reference: Tensor) -> Tensor:
         """Mean squared error of v, and the variational bound, which trains the variance alone."""
-        t = stratified_timesteps(len(x_0), self.schedule.num_train_timesteps, self.generator)
+        t = stratified_timesteps(len(x_0), self.schedule, self.generator)
         dropped = torch.rand(len(prompts), generator=self.generator) < self.class_dropout
         prompts = prompts.masked_fill(dropped.to(prompts.device), NO_PROMPT)
         noise = self._randn(x_0)
@@ -133,9 +133,9 @@ class CascadeTrainer(Trainer):
             cond = self.embeds[prompts]
             output = self.network(inputs, t.to(x_0.device), cond, class_labels=level, return_dict=False)[0]
         prediction, v = output.float().chunk(2, dim=1)
-        estimate = self.schedule.noise_from_velocity(x_t, t, prediction.detach())
+        estimate = self.schedule.x_start_and_noise("v_prediction", x_t, t, prediction.detach())[1]
         bound = variational_bound(self.schedule, x_0, x_t, t, estimate, v)
-        return F.mse_loss(prediction, self.schedule.velocity(x_0, t, noise)) + VARIATIONAL_WEIGHT * bound
+        return F.mse_loss(prediction, self.schedule.target("v_prediction", x_0, t, noise)) + VARIATIONAL_WEIGHT * bound
 
     def _randn(self, like):
         return torch.randn(like.shape, generator=self.generator).to(like.device)

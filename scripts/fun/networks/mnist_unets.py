@@ -1,5 +1,4 @@
-"""The MNIST U-Nets: two networks that predict the noise in a noised 1 x 28 x 28 image, directly or via what they were
-trained to predict.
+"""The MNIST U-Nets: two networks that denoise a 1 x 28 x 28 image.
 
 `SmallUNet` is this project's own; training it takes 12 times fewer operations per image than the assignment's U-Net.
 `CS180UNet` is the U-Net of UC Berkeley's CS180, project 5, part B, layer for layer.
@@ -9,7 +8,7 @@ Every network here is a function of (x_t, t, labels):
     t       int, or (N,) int tensor in 0 .. T - 1
     labels  (N,) int64, 0 .. 9, or NO_CLASS (10); a network without class conditioning ignores them
 `predict` returns what the network was trained to predict (`prediction_type`, see NoiseSchedule.target), (N, 1, 28, 28).
-Calling the network returns (noise, None): None stands for the learned variance, which these networks do not have.
+Calling the network returns (x_0, noise, None): None stands for the learned variance, which these networks do not have.
 """
 
 import torch
@@ -19,21 +18,20 @@ from torch import nn
 NO_CLASS = 10  # the label of an image whose class is hidden
 
 
-class NoisePredictor(nn.Module):
-    """The base class of the two networks: turns what they predict into noise."""
+class Denoiser(nn.Module):
+    """The base class of the two networks: turns what they predict into x_0 and noise."""
 
     def __init__(self, schedule, class_conditioned, prediction_type):
         super().__init__()
         self.schedule, self.class_conditioned, self.prediction_type = schedule, class_conditioned, prediction_type
 
     def forward(self, x_t, t, labels):
-        """-> (noise (N, 1, 28, 28), None)."""
-        return self.schedule.noise_from(self.prediction_type, x_t, t, self.predict(x_t, t, labels)), None
+        """-> (x_0, noise, None), each (N, 1, 28, 28)."""
+        return *self.schedule.x_start_and_noise(self.prediction_type, x_t, t, self.predict(x_t, t, labels)), None
 
     def relative_time(self, x_t, t):
-        """t / T for each image: (N,) float32 in [0, 1)."""
-        t = torch.as_tensor(t, device=x_t.device).expand(len(x_t))
-        return t.to(torch.float32) / self.schedule.num_train_timesteps
+        """The schedule's `relative_time` of each image: (N,) float32 in [0, 1]."""
+        return self.schedule.relative_time(t).to(x_t.device).expand(len(x_t))
 
 
 # --- the small U-Net ---
@@ -60,7 +58,7 @@ class ResidualBlock(nn.Module):
         return self.conv_2(F.silu(h)).add_(self.skip(x))
 
 
-class SmallUNet(NoisePredictor):
+class SmallUNet(Denoiser):
     """0.39 M parameters. Predicts the clean image unless told otherwise: after five epochs it draws better digits than a
     network that predicts the velocity, and far better ones than one that predicts the noise (docs/measurements.md).
 
@@ -141,7 +139,7 @@ def fc_block(in_features, out_features):
     return nn.Sequential(nn.Linear(in_features, out_features), nn.GELU(), nn.Linear(out_features, out_features))
 
 
-class CS180UNet(NoisePredictor):
+class CS180UNet(Denoiser):
     """The assignment's U-Net; `width` is its D. Predicts the noise, as in the assignment, unless told otherwise."""
 
     def __init__(self, schedule, class_conditioned, width=64, prediction_type="epsilon"):
@@ -182,7 +180,7 @@ class CS180UNet(NoisePredictor):
 NETWORKS = {"small": SmallUNet, "cs180": CS180UNet}
 
 
-def make_network(model: dict, schedule) -> NoisePredictor:
+def make_network(model: dict, schedule) -> Denoiser:
     """The network of an entry of mnist/models, with random weights. model: {"network": one of NETWORKS, **its options}."""
     options = dict(model)
     return NETWORKS[options.pop("network")](schedule, **options)

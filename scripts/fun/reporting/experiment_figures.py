@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from fun.data.images import to_picture
-from fun.data.timesteps import steps_made
+from fun.data.images import heat_map, to_picture
+from fun.data.timesteps import steps_made, time_text, timestep_of
 from fun.diffusion.views import make_view
 
 STAGES = {"stage_3": "Stage III", "stage_2": "Stage II", "stage_1": "Stage I"}  # the largest pictures first
@@ -99,8 +99,8 @@ class Drawn:
 def forward_process(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
     drawn = stages["stage_1"]
     panels = [drawn.plain_panel(drawn.arrays["x_0"][0], "the picture", "The picture without noise")]
-    for i, (x_t, abar) in enumerate(zip(drawn.arrays["x_t"], drawn.arrays["alpha_bar"], strict=True)):
-        signal, noise = abar**0.5, (1 - abar) ** 0.5
+    levels = zip(*(drawn.arrays[name] for name in ("x_t", "signal", "sigma")), strict=True)
+    for i, (x_t, signal, noise) in enumerate(levels):
         panels.append(
             drawn.panel(
                 i,
@@ -138,6 +138,7 @@ def denoising(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], l
         {"name": words, "x": [f"t = {t}" for t in rows], "y": [means["psnr", way, t] for t in rows]}
         for way, words in WAYS.items()
     ]
+    noisiest = max(rows, key=timestep_of)
     seeds = len(next(iter(rows.values())))
     which = "" if seeds == 1 else f"Pictures are of the first of {seeds} seeds; chart and table show means over all. "
     blocks = [
@@ -163,10 +164,12 @@ def denoising(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], l
         },
         {
             "layout": "scrub",
-            "title": f"All steps, from t = {max(rows)}",
-            "panels": _states(drawn, rows[max(rows)][0]),
+            "title": f"All steps, from t = {noisiest}",
+            "panels": _states(drawn, rows[noisiest][0]),
         },
     ]
+    if drawn.sampling.get("path") == "flow":
+        blocks.insert(1, _updates(drawn, [row[0] for row in rows.values()]))
     metrics = [
         {"name": f"{score.upper()}, t = {t}, {WAYS[way]}", "value": mean, "n": len(rows[t]), "goal": "higher"}
         | ({"unit": "dB"} if score == "psnr" else {})
@@ -194,11 +197,40 @@ def _states(drawn, i):
     """Sample i step by step: what the loop holds after each kept step, and the estimate that the step used."""
     panels, arrays = [], drawn.arrays
     for x_t, x_0, t in zip(arrays["states"], arrays["estimates"], arrays["timesteps"].tolist(), strict=True):
-        state = f"t = {t}" if t >= 0 else "finished"
+        state = time_text(t, drawn.sampling.get("path"))
         for picture, label in ((x_t, "xₜ: what the loop holds"), (x_0, "x₀: the network's estimate of the picture")):
             entries = {"picture": to_picture(picture), "label": label, "state": state, "alt": f"{label}, {state}"}
             panels.append(drawn.panel(i, label, **entries, success=None))
     return panels
+
+
+def _updates(drawn, chosen):
+    """A flow's update of the chosen samples: where x_t is to move, as it should be and as the network predicts it, and the error."""
+    clean, x_t, x_0 = drawn.arrays["original"][0], drawn.arrays["noisy"][chosen], drawn.arrays["one_step"][chosen]
+    true, predicted = clean - x_t, x_0 - x_t
+    error = np.sqrt(((predicted - true) ** 2).mean(1))  # (N, H, W)
+    largest = np.quantile(np.abs([true, predicted]), 0.98)  # one symmetric scale; single pixels would make it pale
+    rows = {
+        "true: x₁ − xₜ": [to_picture(update / largest) for update in true],
+        "predicted: (1 − t) u": [to_picture(update / largest) for update in predicted],
+        "error": [heat_map(one / error.max()) for one in error],
+    }
+    panels = []
+    for name, pictures in rows.items():
+        for i, picture, one in zip(chosen, pictures, error, strict=True):
+            label = f"t = {drawn.samples[i]['timestep']}" + (f": {one.mean():.2f}" if name == "error" else "")
+            alt = f"The update of the flow, {name}, {label}"
+            made = drawn.model | drawn.samples[i] | drawn.sampling | {"steps": 1}
+            panels.append(drawn.panel(i, alt, picture=picture, label=label, alt=alt, provenance=made, success=None))
+    return {
+        "layout": "grid",
+        "title": "Where the picture is to move",
+        "columns": len(chosen),
+        "rows": list(rows),
+        "panels": panels,
+        "caption": f"t = 0 is noise and t = 1 the picture. Grey means no change, black and white a change of ±{largest:.1f} or more; the error "
+        f"is the root mean square over the colours, from black (0) to white ({error.max():.2f}).",
+    }
 
 
 def text_to_image(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
@@ -238,7 +270,7 @@ def _rates(drawn: Drawn) -> list[dict]:
             for key, entry in {"y": "value", "low": "low", "high": "high"}.items():
                 one[key].append(100 * metric[entry])
     axes = {
-        "x": {"label": "timestep to start from"},
+        "x": {"label": "time to start from" if drawn.sampling.get("path") == "flow" else "timestep to start from"},
         "y": {"label": "share of the samples", "unit": "%", "min": 0, "max": 100},
     }
     chart = {"kind": "line", "series": list(series.values())} | axes

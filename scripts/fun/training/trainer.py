@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from fun.networks.mnist_unets import NO_CLASS, NoisePredictor, make_network
+from fun.networks.mnist_unets import NO_CLASS, Denoiser, make_network
 from fun.training.optimizers import make_optimizers
 
 
@@ -20,7 +20,7 @@ def diffusion_loss(network, x_0: Tensor, labels: Tensor, t: Tensor, noise: Tenso
 
     Args:
         x_0: (N, C, H, W) in [-1, 1].
-        t: (N,) int64 in 0 .. T - 1.
+        t: (N,), timesteps of the network's schedule.
         noise: (N, C, H, W), standard normal.
         bfloat16: compute the network's convolutions and matrix products in bfloat16.
     """
@@ -48,20 +48,19 @@ def expected_images(
         (x_0, noise), with the same x_t: as they were where more than half of the power is signal, because there no other image
         is likely any more.
     """
-    rows = (schedule.alpha_bar(t) < 0.5).nonzero()[:, 0].to(x_0.device)
+    signal, sigma = schedule.levels(t)
+    rows = (signal < sigma).nonzero()[:, 0].to(x_0.device)
     x_t, at = schedule.q_sample(x_0, t, noise)[rows], t.to(x_0.device)[rows]
     labels = labels[rows, None]
     mean = schedule.posterior_mean(x_t, at, images, (labels == NO_CLASS) | (labels == image_labels))
     return x_0.index_put((rows,), mean), noise.index_put((rows,), schedule.noise_from_x_start(x_t, at, mean))
 
 
-def stratified_timesteps(
-    batch_size: int, num_train_timesteps: int, generator: torch.Generator, power: float = 1.0
-) -> Tensor:
-    """(N,) int64: one timestep from each of N parts of 0 .. T - 1, less variance than N independent draws: T u^power, where
-    u is uniform in 0 .. 1. A power below 1 favours high noise."""
+def stratified_timesteps(batch_size: int, schedule, generator: torch.Generator, power: float = 1.0) -> Tensor:
+    """(N,): one of the schedule's timesteps from each of N parts of its way from the clean image to noise, less variance than N
+    independent draws: at the share u^power of the way, where u is uniform in 0 .. 1. A power below 1 favours high noise."""
     strata = (torch.arange(batch_size) + torch.rand(batch_size, generator=generator)) / batch_size
-    return (strata**power * num_train_timesteps).long().clamp(max=num_train_timesteps - 1)
+    return schedule.timesteps_at(strata**power)
 
 
 def drop_classes(labels: Tensor, probability: float, generator: torch.Generator) -> Tensor:
@@ -164,7 +163,7 @@ class Trainer:
         images, image_labels: the reference images, for `expected_images`; if there are none, x_0 itself is learned.
         """
         schedule = self.network.schedule
-        t = stratified_timesteps(len(x_0), schedule.num_train_timesteps, self.generator, self.timestep_power)
+        t = stratified_timesteps(len(x_0), schedule, self.generator, self.timestep_power)
         noise = torch.randn(x_0.shape, generator=self.generator).to(x_0.device)  # on the CPU: the same on every device
         labels = drop_classes(labels, self.class_dropout, self.generator)
         if len(images):
@@ -218,7 +217,7 @@ def average_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return _under("average.module.", state)
 
 
-def trained_network(model: dict, schedule, state: dict[str, Tensor]) -> NoisePredictor:
+def trained_network(model: dict, schedule, state: dict[str, Tensor]) -> Denoiser:
     """The network to sample from, with the averaged weights in a Trainer's state. model: as for `make_network`."""
     network = make_network(model, schedule)
     network.load_state_dict(average_weights(state))

@@ -92,6 +92,11 @@ def check_experiment(experiment: dict, masks: list[str], base: Path, grid: int) 
         raise ValueError(f"upsample names {min(rest)}, which is not one of its seeds")
     if rest := {*experiment.get("enlarge", [])} - {*_upsampled(experiment)}:
         raise ValueError(f"enlarge names {min(rest)}, which does not go through stage II")
+    for entry in ("starts", "timesteps"):
+        if wrong := [time for time in experiment.get(entry, []) if time > 1 and time != int(time)]:
+            raise ValueError(
+                f"{entry} has {wrong[0]}: a timestep is a whole number, and the time of a flow is between 0 and 1"
+            )
     if experiment["task"] == "text_to_image":
         _check_prompts(experiment["prompts"])
     if experiment["task"] == "hybrid_image":

@@ -9,13 +9,12 @@ from pathlib import Path
 import yaml
 
 from fun.data.prompts import prompts_of
-from fun.data.timesteps import check_walk
+from fun.data.timesteps import IF_TIMESTEPS, check_walk
 from fun.workflow.documents import Document
 from fun.workflow.refusals import checked, nearest
 
 # {network: (images a second that it trains on, on one core, width)}; somewhat fewer than measured in docs/benchmarks.md.
 TRAINING_RATES = {"small": (420, 32), "cs180": (27, 64)}
-IF_TIMESTEPS = 1000  # of DeepFloyd IF, and of all that has its format
 MARGIN = 4  # a cluster's core may be slow, or shared
 
 
@@ -86,8 +85,16 @@ def check_walks(sampling: dict, cascade: dict, experiments: dict[str, dict]) -> 
         cascade: the configured cascade's entry, which changes the sampling of its stages, as an experiment then does.
     """
     for name, experiment in experiments.items():
-        for stage in {"stage_1", "stage_2"} & experiment.keys() if prompts_of(experiment) else ():
+        for stage in {"stage_1", "stage_2"} & experiment.keys():
             how = sampling[stage] | cascade[stage]["sampling"] | experiment[stage]
+            times = [t for entry in ("starts", "timesteps") for t in experiment.get(entry, []) if 0 < t < 1]
+            if times and stage == "stage_1" and how["path"] != "flow":
+                raise ValueError(
+                    f"{name} has t = {times[0]:g}: only on a flow is a time between 0 and 1, so add stage_1: {{path: flow}}, or "
+                    "name a timestep, a whole number"
+                )
+            if not prompts_of(experiment):
+                continue
             try:
                 check_walk(how["spacing"], IF_TIMESTEPS, how["steps"])
             except ValueError as error:

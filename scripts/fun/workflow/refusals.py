@@ -158,7 +158,7 @@ def sentence(error: ValidationError, typed: str | None = None) -> str:
         case "enum":
             here = error.schema.get("x-elsewhere", {}).get(str(error.instance))
             meant = f", which is called {here} here" if here else nearest(str(error.instance), allowed)
-            return f"{entry} must be one of {', '.join(map(str, allowed))}, not {given}{meant}"
+            return f"{entry} must be one of {', '.join('null' if one is None else str(one) for one in allowed)}, not {given}{meant}"
         case "const":
             return f"{entry} must be {allowed}, not {given}"
         case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
