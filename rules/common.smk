@@ -3,6 +3,7 @@
 Everything that does not need Snakemake is in scripts/fun/workflow/.
 """
 
+import hashlib
 import os
 import sys
 from contextlib import contextmanager
@@ -20,6 +21,17 @@ if FIRST != str(BASE / "scripts"):
     os.environ.update(PYTHONPATH=os.pathsep.join([str(BASE / "scripts"), *filter(None, [FIRST, *REST])]))
 from fun.data.prompts import file_hashes, prompts_of
 from fun.data.timesteps import steps_made
+from fun.workflow.digits import (
+    class_names,
+    denoisers,
+    digit_sampling,
+    epoch_before,
+    epoch_minutes,
+    networks,
+    predictions,
+    sampled_epochs,
+    sampling_minutes,
+)
 from fun.workflow.documents import Document
 from fun.workflow.experiments import (
     STAGES,
@@ -38,12 +50,7 @@ from fun.workflow.plan import (
     check_walks,
     command_options,
     complete_config,
-    digit_sampling,
-    epoch_minutes,
-    predictions,
     report_figures,
-    sampled_epochs,
-    without_sampling,
 )
 from fun.workflow.preflight import check_lengths, check_pictures, check_words, run_preflight
 from fun.workflow.refusals import canonical, nearest
@@ -99,10 +106,9 @@ with refusals():
     ]
     complete_config(config, CONFIG_SCHEMA, FILES)
 config.update(canonical(config))
-MODELS = list(config["mnist"]["models"])  # in the order in which they are shown
-COMPARED = predictions(config["mnist"])
-MNIST = config["mnist"] | {"models": config["mnist"]["models"] | COMPARED}
-NETWORKS = without_sampling(MNIST["models"])
+MNIST = config["mnist"]
+MODELS = list(MNIST["models"])  # in the order in which they are shown
+COMPARED, DENOISERS, NETWORKS = predictions(MNIST), denoisers(MNIST), networks(MNIST)
 CASCADE, EXPERIMENTS, PROMPTS = config.get("cascade"), {}, {}
 if CASCADE is not None:
     if CASCADE not in config["cascades"]:
@@ -137,20 +143,39 @@ wildcard_constraints:
 # --- MNIST ---
 
 
+def own_data(wildcards=None):
+    """The folder that has the data set's files already; None to download them."""
+    return in_project(MNIST["data"]) if "data" in MNIST else None
+
+
+def data_folder():
+    """Where the data set is kept. Another one, or other files of one's own, has another folder: then everything is made again."""
+    if MNIST["dataset"] != "own":
+        return "results/mnist/data" if MNIST["dataset"] == "mnist" else f"results/mnist/data_{MNIST['dataset']}"
+    names = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+    files = [f"{own_data()}/{name}{packed}" for name in names for packed in ("", ".gz")]
+    return f"results/mnist/data_own_{hashlib.sha256(repr(content(files)).encode()).hexdigest()[:12]}"
+
+
+def checkpoint(model, epoch):
+    """The checkpoint of a network after an epoch."""
+    return f"results/mnist/{model}/epoch_{epoch}/checkpoint.safetensors"
+
+
 def previous_checkpoint(wildcards):
     """The checkpoint that an epoch continues from; none for the first."""
-    epoch = int(wildcards.epoch) - 1
-    return f"results/mnist/{wildcards.model}/epoch_{epoch}/checkpoint.safetensors" if epoch else []
+    before = epoch_before(NETWORKS[wildcards.model], int(wildcards.epoch))
+    return checkpoint(wildcards.model, before) if before else []
 
 
 def epoch_runtime(wildcards):
-    """The minutes that an epoch of a model may take on a cluster."""
-    return epoch_minutes(MNIST, wildcards.model)
+    """The minutes that an epoch of a network may take on a cluster."""
+    return epoch_minutes(NETWORKS[wildcards.model], int(wildcards.epoch))
 
 
-def mnist_folder(wildcards):
-    """The folder that has MNIST's files already; None to download them."""
-    return in_project(MNIST["data"]) if "data" in MNIST else None
+def sampling_runtime(wildcards):
+    """The minutes that drawing an epoch's digits may take on a cluster."""
+    return sampling_minutes(NETWORKS[wildcards.model], mnist_sampling(wildcards), digits_to_score(wildcards))
 
 
 def mnist_sampling(wildcards):
@@ -168,18 +193,61 @@ def guide_checkpoint(wildcards):
     """The earlier checkpoint that guides an epoch's digits, if any."""
     epoch = digit_sampling(MNIST, wildcards.model)["guide_epoch"]
     guided = epoch is not None and epoch < int(wildcards.epoch)
-    return f"results/mnist/{wildcards.model}/epoch_{epoch}/checkpoint.safetensors" if guided else []
+    return checkpoint(wildcards.model, epoch) if guided else []
 
 
 def of_compared(file):
     """The named file of the epoch at which the networks that predict different things are compared."""
-    epoch = min(MNIST["predictions"]["epochs"], MNIST["epochs"]) if COMPARED else 0
-    return [f"results/mnist/{model}/epoch_{epoch}/{file}" for model in COMPARED]
+    return [
+        f"results/mnist/{model}/epoch_{min(MNIST['predictions']['epochs'], NETWORKS[model]['epochs'])}/{file}"
+        for model in COMPARED
+    ]
+
+
+def of_epochs(file):
+    """The named file of each epoch of a model."""
+    return lambda wildcards: [
+        f"results/mnist/{wildcards.model}/epoch_{epoch}/{file}"
+        for epoch in range(1, NETWORKS[wildcards.model]["epochs"] + 1)
+    ]
 
 
 def of_sampled_epochs(file):
     """The named file of each sampled epoch of a model."""
-    return expand(f"results/mnist/{{{{model}}}}/epoch_{{epoch}}/{file}", epoch=sampled_epochs(MNIST))
+    return lambda wildcards: [
+        f"results/mnist/{wildcards.model}/epoch_{epoch}/{file}"
+        for epoch in sampled_epochs(MNIST, NETWORKS[wildcards.model]["epochs"])
+    ]
+
+
+def denoiser_checkpoints():
+    """The last checkpoint of each single-step denoiser, and the main one's first."""
+    last = [checkpoint(name, network["epochs"]) for name, network in DENOISERS.items()]
+    return [checkpoint(name, 1) for name in list(DENOISERS)[:1]] + last
+
+
+def denoiser_losses():
+    """The losses of the main denoiser."""
+    return [
+        f"results/mnist/{name}/epoch_{epoch}/losses.csv"
+        for name in list(DENOISERS)[:1]
+        for epoch in DENOISERS[name]["kept"]
+    ]
+
+
+def called_models():
+    """The networks that are drawn along several paths."""
+    return MNIST["calls"]["models"] if MNIST["calls"] else []
+
+
+def called_checkpoint(wildcards):
+    """The checkpoint of a network that is drawn along several paths."""
+    return checkpoint(wildcards.model, min(MNIST["calls"]["epoch"], NETWORKS[wildcards.model]["epochs"]))
+
+
+def called_tables(n=None):
+    """The tables of the networks that are drawn along several paths, with n digits for each number of calls."""
+    return [f"results/mnist/{model}/calls_{n or MNIST['calls']['num_images']}.csv" for model in called_models()]
 
 
 # --- miniature ---
@@ -325,7 +393,7 @@ def shown_with(wildcards):
 
 def figures_shown():
     """Every figure.json of the report."""
-    return report_figures(CASCADE, EXPERIMENTS, MODELS, bool(COMPARED))
+    return report_figures(CASCADE, EXPERIMENTS, MNIST)
 
 
 def figures_to_make(wildcards):
@@ -404,7 +472,18 @@ if (
 
 # sys.argv: the targets, which Snakemake has read but does not tell before it has read this.
 if workflow.is_main_process:
-    of_mnist = {"mnist": [*NETWORKS, "data", "classifier", "curves", "schedules", "predictions"]}
+    of_mnist = {
+        "mnist": [
+            os.path.basename(data_folder()),
+            *NETWORKS,
+            "classifier",
+            "curves",
+            "schedules",
+            "predictions",
+            "single_step",
+            "calls",
+        ]
+    }
     of_cascade = {CASCADE: [*EXPERIMENTS, "prompt_embeds", "weights"]} if CASCADE is not None else {}
     with refusals():
         check_targets(sys.argv[1:], CASCADE, list(config["cascades"]), of_mnist | of_cascade)

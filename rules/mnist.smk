@@ -1,18 +1,18 @@
 """Part B: train small U-Nets on MNIST, one job per epoch; draw digits with them; score and show the digits.
 
-Needs only a source of MNIST; makes results/mnist/.
+Needs only a source of MNIST, or of a data set of its format; makes results/mnist/.
 """
 
 MNIST_FILES = [
-    "results/mnist/data/train-images-idx3-ubyte",
-    "results/mnist/data/train-labels-idx1-ubyte",
-    "results/mnist/data/t10k-images-idx3-ubyte",
-    "results/mnist/data/t10k-labels-idx1-ubyte",
+    f"{data_folder()}/train-images-idx3-ubyte",
+    f"{data_folder()}/train-labels-idx1-ubyte",
+    f"{data_folder()}/t10k-images-idx3-ubyte",
+    f"{data_folder()}/t10k-labels-idx1-ubyte",
 ]
 
 
 rule download_mnist:
-    """MNIST's four files, checked by SHA-256, from the first source that has them."""
+    """The data set's four files, checked (MNIST's by SHA-256), from the first source that has them."""
     input:
         code=modules("download_mnist"),
     output:
@@ -24,7 +24,8 @@ rule download_mnist:
         "../envs/environment.yaml"
     params:
         sources=lookup("mnist/sources", within=config),
-        data=mnist_folder,
+        data=own_data,
+        dataset=lookup("mnist/dataset", within=config),
     script:
         "../scripts/download_mnist.py"
 
@@ -70,13 +71,16 @@ rule train_epoch:
     threads: 1
     resources:
         runtime=epoch_runtime,
+        gpu=MNIST["gpu"],
     params:
         # Without the number of epochs, so that more can be added to a finished training.
-        model=lookup("{model}", within=NETWORKS),
-        schedule=lookup("mnist/schedule", within=config),
-        training=lookup("mnist/training", within=config),
-        images_per_epoch=lookup("mnist/images_per_epoch", within=config),
+        model=lookup("{model}/model", within=NETWORKS),
+        schedule=lookup("{model}/schedule", within=NETWORKS),
+        pixels=lookup("{model}/pixels", within=NETWORKS),
+        training=lookup("{model}/training", within=NETWORKS),
+        images_per_epoch=lookup("{model}/images_per_epoch", within=NETWORKS),
         seed=lookup("mnist/seed", within=config),
+        device=lookup("mnist/device", within=config),
     script:
         "../scripts/train_epoch.py"
 
@@ -103,9 +107,14 @@ rule sample_epoch:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    resources:
+        runtime=sampling_runtime,
+        gpu=MNIST["gpu"],
     params:
-        model=lookup("{model}", within=NETWORKS),
-        schedule=lookup("mnist/schedule", within=config),
+        model=lookup("{model}/model", within=NETWORKS),
+        schedule=lookup("{model}/schedule", within=NETWORKS),
+        pixels=lookup("{model}/pixels", within=NETWORKS),
+        device=lookup("mnist/device", within=config),
         sampling=mnist_sampling,
         num_images=digits_to_score,
         seed=lookup("mnist/seed", within=config),
@@ -129,9 +138,14 @@ rule draw_digits:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    resources:
+        runtime=sampling_runtime,
+        gpu=MNIST["gpu"],
     params:
-        model=lookup("{model}", within=NETWORKS),
-        schedule=lookup("mnist/schedule", within=config),
+        model=lookup("{model}/model", within=NETWORKS),
+        schedule=lookup("{model}/schedule", within=NETWORKS),
+        pixels=lookup("{model}/pixels", within=NETWORKS),
+        device=lookup("mnist/device", within=config),
         sampling=mnist_sampling,
     script:
         "../scripts/draw_digits.py"
@@ -162,7 +176,7 @@ rule score_epoch:
 rule model_tables:
     """Losses and scores of a model over its epochs, as tables."""
     input:
-        losses=expand("results/mnist/{{model}}/epoch_{epoch}/losses.csv", epoch=range(1, MNIST["epochs"] + 1)),
+        losses=of_epochs("losses.csv"),
         scores=of_sampled_epochs("scores.json"),
         code=modules("model_tables"),
     output:
@@ -206,8 +220,10 @@ rule model_figures:
     conda:
         "../envs/environment.yaml"
     params:
-        model=lookup("{model}", within=NETWORKS),
+        model=lookup("{model}/model", within=NETWORKS),
         images_per_epoch=lookup("mnist/images_per_epoch", within=config),
+        classes=class_names(MNIST),
+        dataset=lookup("mnist/dataset", within=config),
     script:
         "../scripts/model_figures.py"
 
@@ -231,6 +247,85 @@ rule mnist_predictions:
         models=list(COMPARED),
     script:
         "../scripts/mnist_predictions.py"
+
+
+rule single_step:
+    """The single-step denoisers on test digits: at their own level of noise, at others, and from nothing but noise."""
+    input:
+        data=ancient(MNIST_FILES),
+        checkpoints=denoiser_checkpoints(),
+        losses=denoiser_losses(),
+        code=modules("single_step"),
+    output:
+        figure="results/mnist/single_step/figure.json",
+        pictures=directory("results/mnist/single_step/figure"),
+    log:
+        "results/logs/single_step.log",
+    benchmark:
+        "results/benchmarks/single_step.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    params:
+        networks=lambda wildcards: DENOISERS,
+        sigma=lookup("mnist/denoiser/sigma", within=config, default=None),
+        seed=lookup("mnist/seed", within=config),
+        device=lookup("mnist/device", within=config),
+    script:
+        "../scripts/single_step.py"
+
+
+rule sample_calls:
+    """Digits of a network drawn by diffusion's samplers and along the flow, with few and many calls of the network, and scored."""
+    input:
+        data=ancient(MNIST_FILES),
+        checkpoint=called_checkpoint,
+        classifier="results/mnist/classifier/weights.safetensors",
+        reference="results/mnist/classifier/reference.safetensors",
+        code=modules("sample_calls"),
+    output:
+        "results/mnist/{model}/calls_{n}.csv",
+    log:
+        "results/logs/sample_calls/{model}_{n}.log",
+    benchmark:
+        "results/benchmarks/sample_calls/{model}_{n}.tsv"
+    wildcard_constraints:
+        n="[1-9][0-9]{1,5}",
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        gpu=MNIST["gpu"],
+    params:
+        model=lookup("{model}/model", within=NETWORKS),
+        schedule=lookup("{model}/schedule", within=NETWORKS),
+        pixels=lookup("{model}/pixels", within=NETWORKS),
+        guidance_scale=lambda wildcards: mnist_sampling(wildcards)["guidance_scale"],
+        guidance_below=lambda wildcards: mnist_sampling(wildcards)["guidance_below"],
+        seed=lookup("mnist/seed", within=config),
+        device=lookup("mnist/device", within=config),
+    script:
+        "../scripts/sample_calls.py"
+
+
+rule mnist_calls:
+    """How good the digits are with few and many calls: what is owed to what a network was trained to predict, what to the path."""
+    input:
+        tables=called_tables(),
+        code=modules("mnist_calls"),
+    output:
+        figure="results/mnist/calls/figure.json",
+        pictures=directory("results/mnist/calls/figure"),
+    log:
+        "results/logs/mnist_calls.log",
+    benchmark:
+        "results/benchmarks/mnist_calls.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        networks=lambda wildcards: {name: NETWORKS[name] for name in called_models()},
+    script:
+        "../scripts/mnist_calls.py"
 
 
 rule mnist_curves:

@@ -9,11 +9,11 @@ import sys
 import torch
 
 from fun.data.files import write_json
-from fun.data.tensors import load_tensors
+from fun.data.tensors import load_tensors, pick_device
 from fun.judging.clip import load_clip
 from fun.judging.clip_readings import judge_by_clip
 from fun.weights.folders import find_model, why_gone
-from fun.weights.memory import check_fits, pick_device
+from fun.weights.memory import check_fits
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params

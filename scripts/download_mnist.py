@@ -4,7 +4,10 @@ from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
+from pathlib import Path
+
 from fun.data.mnist_sources import fetch_mnist
 
-source = fetch_mnist(snakemake.params.sources, snakemake.params.data, "results/mnist/data")
-print(f"MNIST from {source}, SHA-256 as expected")
+params, folder = snakemake.params, Path(snakemake.output[0]).parent
+source = fetch_mnist(params.sources, params.data, folder, params.dataset)
+print(f"{params.dataset} from {source}, as expected")

@@ -6,7 +6,8 @@ log_to(snakemake.log[0])
 
 from pathlib import Path
 
-from fun.reporting.digit_figures import predictions_figure, read_epoch
+from fun.reporting.digit_comparisons import predictions_figure
+from fun.reporting.digit_figures import read_epoch
 from fun.reporting.figure import write_figure
 
 compared = zip(snakemake.params.models, snakemake.input.showcases, snakemake.input.scores, strict=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from fun.data.files import write_json
-from fun.data.mnist import load_labels, pick, proportional_labels, to_float
+from fun.data.mnist import load_labels, proportional_labels, to_float
 from fun.data.tensors import load_tensors
 from fun.diffusion.similarity import psnr
-from fun.judging.scores import DigitClassifier, FrechetDistance, rate, read_digits
+from fun.judging.scores import DigitClassifier, FrechetDistance, frechet_floors, rate, read_digits
 
 torch.set_num_threads(snakemake.threads)
 classifier = DigitClassifier().eval()
@@ -23,16 +23,10 @@ samples, made_with = load_tensors(snakemake.input.samples)
 labels = samples["labels"]
 n = len(labels)
 
-# The floor: the same distance for as many real test digits, in the same proportions; the mean of five draws. The test
-# set is shuffled first, because its first half is tidier.
 folder = Path(snakemake.input.data[0]).parent
 test_labels = load_labels(folder, "t10k")
-wanted = proportional_labels(load_labels(folder, "train"), min(n, 8000))
-generator = torch.Generator().manual_seed(made_with["seed"])
-floors = []
-for _ in range(5):
-    order = torch.randperm(len(test_labels), generator=generator)
-    floors.append(distance(test_features[order[pick(test_labels[order], wanted)]]))
+wanted = proportional_labels(load_labels(folder, "train"), min(n, 4 * len(test_labels) // 5))
+floors = frechet_floors(distance, test_features, test_labels, wanted, made_with["seed"])
 
 
 def score(images, how):

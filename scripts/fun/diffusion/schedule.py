@@ -64,8 +64,8 @@ class NoiseSchedule:
         return (shares * self.num_train_timesteps).long().clamp(max=self.num_train_timesteps - 1)
 
     def relative_time(self, t: float | Tensor) -> Tensor:
-        """What a network is told about t: t / T, float32."""
-        return torch.as_tensor(t).to(torch.float32) / self.num_train_timesteps
+        """What a network is told about t: t / T, float64."""
+        return torch.as_tensor(t).to(torch.float64) / self.num_train_timesteps
 
     # --- what follows from the levels ---
 
@@ -187,10 +187,10 @@ class Flow(NoiseSchedule):
         return float(sigma / (signal + sigma) * self.num_train_timesteps - 1)
 
     def timesteps_at(self, shares):
-        return shares * self.num_train_timesteps - 1
+        return shares.double() * self.num_train_timesteps - 1
 
     def relative_time(self, t):
-        return 1 - (torch.as_tensor(t).to(torch.float32) + 1) / self.num_train_timesteps
+        return 1 - (torch.as_tensor(t).to(torch.float64) + 1) / self.num_train_timesteps
 
 
 class OneLevel(NoiseSchedule):
@@ -217,6 +217,6 @@ def _expand(coefficient: Tensor, like: Tensor) -> Tensor:
 SCHEDULES = {"linear": NoiseSchedule.linear, "cosine": NoiseSchedule.cosine, "flow": Flow}
 
 
-def make_schedule(name: str, num_train_timesteps: int) -> NoiseSchedule:
-    """The schedule called `name`, one of SCHEDULES, with T timesteps."""
-    return SCHEDULES[name](num_train_timesteps)
+def make_schedule(name: str, *levels: float, **how: float) -> NoiseSchedule:
+    """The schedule called `name`: one of SCHEDULES, with T timesteps, or "one_level", with a signal and a sigma."""
+    return (SCHEDULES | {"one_level": OneLevel})[name](*levels, **how)

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fun.data.mnist import pick
+
 FEATURES = 64
 BATCH_SIZE = 64  # for training the classifier
 
@@ -109,3 +111,15 @@ def _moments(sums):
     """Mean (64,) and covariance (64, 64), from `_sums`."""
     n, mean = int(sums["n"]), sums["sum"] / sums["n"]
     return mean, (sums["outer"] - n * torch.outer(mean, mean)) / (n - 1)
+
+
+def frechet_floors(
+    distance: FrechetDistance, test_features: Tensor, test_labels: Tensor, wanted: Tensor, seed: int
+) -> list[float]:
+    """What the distance of as many real test digits is, with the labels `wanted`: of five draws. The test set is shuffled first,
+    because its first half is tidier."""
+    generator, floors = torch.Generator().manual_seed(seed), []
+    for _ in range(5):
+        order = torch.randperm(len(test_labels), generator=generator)
+        floors.append(distance(test_features[order[pick(test_labels[order], wanted)]]))
+    return floors

@@ -77,7 +77,7 @@ def samples_figure(model: Model) -> dict:
     panels = [
         {
             "picture": sheet(epoch.showcase["grid"], 10),
-            "label": f"epoch {epoch.number}: {_summary(epoch.scores)}",
+            "label": f"epoch {epoch.number}: {summary(epoch.scores)}",
             "alt": f"Forty digits drawn by the {model.name} model after epoch {epoch.number}, in four rows of ten.",
             "state": f"epoch {epoch.number}",
             "provenance": model.drawn(epoch),
@@ -91,14 +91,14 @@ def samples_figure(model: Model) -> dict:
         panels.append(
             {
                 "picture": sheet(last.showcase["grid_guided"], 10),
-                "label": f"{by}: {_summary(last.scores['guided'] | {'frechet_floor': last.scores['frechet_floor']})}",
+                "label": f"{by}: {summary(last.scores['guided'] | {'frechet_floor': last.scores['frechet_floor']})}",
                 "alt": f"Forty digits drawn by the {model.name} model, guided by its earlier self, in four rows of ten.",
                 "state": f"epoch {last.number}, guided",  # short: on a phone the slider has what it leaves
                 "provenance": model.drawn(last, "sampling_guided"),
             }
         )
     accuracies = [
-        {"name": f"epoch {epoch.number}: class accuracy"} | _percent(epoch.scores["class_accuracy"])
+        {"name": f"epoch {epoch.number}: class accuracy"} | as_percent(epoch.scores["class_accuracy"])
         for epoch in model.epochs
         if model.class_conditioned
     ]
@@ -129,51 +129,7 @@ def samples_figure(model: Model) -> dict:
     }
 
 
-PREDICTED = {  # prediction types, in the order in which they are shown
-    "epsilon": "the noise, ε",
-    "v_prediction": "the velocity, v",
-    "sample": "the clean image, x₀",
-}
-
-
-def predictions_figure(epochs: dict[str, Epoch]) -> dict:
-    """What networks draw after the same epoch that differ only in what they predict. epochs: {model: what it drew}."""
-    models = {epoch.made_with["trained_with"]["model"]["prediction_type"]: model for model, epoch in epochs.items()}
-    shown = [(words, models[kind], epochs[models[kind]]) for kind, words in PREDICTED.items()]
-    panels = [
-        {
-            "picture": sheet(epoch.showcase["grid"], 10),
-            "label": f"{words}: {_summary(epoch.scores)}",
-            "alt": f"Forty digits drawn by a network that predicts {words}, in four rows of ten.",
-            "state": words,
-            "provenance": {"model": model, **epoch.made_with["sampling"], "epoch": epoch.number}
-            | {"seed": epoch.made_with["seed"]},
-        }
-        for words, model, epoch in shown
-    ]
-    number = shown[0][2].number
-    return {
-        "id": "mnist_predictions",
-        "title": "What should a network predict?",
-        "caption": "The same network, images, noise and seconds; only what it is trained to predict differs. Each of the three can be "
-        "computed from xₜ and another one, but the errors are not the same: at high noise an error in ε is divided by the little "
-        f"signal that is left. After {number} epochs.",
-        "section": "training",
-        "blocks": [{"layout": "scrub", "panels": panels}],
-        "metrics": [
-            metric
-            for words, _, epoch in shown
-            for metric in (
-                [{"name": f"{words}: class accuracy"} | _percent(epoch.scores["class_accuracy"])]
-                if "class_accuracy" in epoch.scores
-                else []
-            )
-            + [{"name": f"{words}: Fréchet distance", "goal": "lower", **epoch.scores["frechet_distance"]}]
-        ],
-    }
-
-
-def _summary(scores):
+def summary(scores):
     """An epoch's scores in one line."""
     accuracy, floor = scores.get("class_accuracy"), scores["frechet_floor"]
     distance = number_text(scores["frechet_distance"]["value"])
@@ -183,7 +139,7 @@ def _summary(scores):
     return f"{percent_text(accuracy['value'])} of {number_text(accuracy['n'])} read as asked; {words}"
 
 
-def _percent(rate):
+def as_percent(rate):
     """A rate as the entries of a figure's metric, in per cent."""
     shown = {key: 100 * rate[key] for key in ("value", "low", "high")}
     return {"unit": "%", "goal": "higher", "n": rate["n"]} | shown
@@ -323,7 +279,7 @@ def curves_figure(losses: dict, scores: dict, judge: dict) -> dict:
         "over all noise levels, most of them easy.",
         "section": "training",
         "blocks": [block for block in blocks if block["chart"]["series"]],
-        "metrics": [{"name": f"classifier's accuracy on {number_text(10_000)} real test digits"} | _percent(judge)],
+        "metrics": [{"name": f"classifier's accuracy on {number_text(10_000)} real test digits"} | as_percent(judge)],
     }
 
 

@@ -40,6 +40,7 @@ SECTIONS = {  # key: (title in plain words, the field's term)
     "visual_anagram": ("Two pictures in one", "Visual anagrams"),
     "hybrid_image": ("Near and far", "Hybrid images"),
     "upsample": ("From small to large", "Super-resolution"),
+    "single_step": ("Why one step is not enough", "The single-step denoiser"),
     "training": ("Training one from scratch", "The training loop, on MNIST"),
 }
 

@@ -1,4 +1,4 @@
-"""The two optimisers that all training here uses: Muon for convolutions, AdamW for everything else.
+"""The optimisers of all training here: Muon for convolutions and AdamW for everything else, or Adam for all.
 
 They are plain classes because creating a torch.optim.Optimizer imports torch's compiler, which slows the start of every
 training job (docs/measurements.md).
@@ -90,12 +90,15 @@ def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
     return product @ x
 
 
-def make_optimizers(network: nn.Module, muon_lr: float, adamw_lr: float) -> dict[str, Muon | AdamW]:
-    """{"muon", "adamw"}: Muon for the convolutions inside the network, AdamW for the rest.
+def make_optimizers(network: nn.Module, optimizer: str, muon_lr: float, adamw_lr: float) -> dict[str, Muon | AdamW]:
+    """The optimisers of a network by name: "adam" is AdamW for all of it, with Adam's usual betas; "muon" is Muon for the
+    convolutions inside the network and AdamW for the rest.
 
     The rest is norms, biases, embeddings, linear layers, and the first and the last convolution, which read or write
     pixels.
     """
+    if optimizer == "adam":
+        return {"adamw": AdamW(network.parameters(), adamw_lr, betas=(0.9, 0.999))}
     convolutions = [p for p in network.parameters() if p.ndim == 4][1:-1]
     inside = {id(p) for p in convolutions}
     rest = [p for p in network.parameters() if id(p) not in inside]

@@ -1,7 +1,7 @@
 """The training that every network here shares: loss, optimisers, moving average, and a state that resumes exactly.
 
-A network is trained on its own target (the noise, or the clean image) with plain mean squared error: convolutions by Muon,
-the rest by AdamW. The learning rate depends on the step and the epoch, never on the total number of epochs, so that a
+A network is trained on its own target (the noise, the clean image, the way of a flow) with plain mean squared error: convolutions
+by Muon, the rest by AdamW, unless told otherwise. The learning rate depends on the step and the epoch, never on the total number of epochs, so that a
 finished run can be extended. What the recipe achieves, and why it is as it is: docs/measurements.md.
 """
 
@@ -30,7 +30,7 @@ def diffusion_loss(network, x_0: Tensor, labels: Tensor, t: Tensor, noise: Tenso
     )
     with torch.autocast(x_0.device.type, torch.bfloat16, enabled=bfloat16):
         prediction = network.predict(x_t, t, labels)
-    return nn.functional.mse_loss(prediction.float(), target)
+    return nn.functional.mse_loss(prediction.to(target.dtype), target)
 
 
 def expected_images(
@@ -61,6 +61,11 @@ def stratified_timesteps(batch_size: int, schedule, generator: torch.Generator, 
     independent draws: at the share u^power of the way, where u is uniform in 0 .. 1. A power below 1 favours high noise."""
     strata = (torch.arange(batch_size) + torch.rand(batch_size, generator=generator)) / batch_size
     return schedule.timesteps_at(strata**power)
+
+
+def independent_timesteps(batch_size: int, schedule, generator: torch.Generator) -> Tensor:
+    """(N,): timesteps of the schedule, each at a random share of its way from the clean image to noise."""
+    return schedule.timesteps_at(torch.rand(batch_size, generator=generator))
 
 
 def drop_classes(labels: Tensor, probability: float, generator: torch.Generator) -> Tensor:
@@ -120,14 +125,17 @@ class Trainer:
         decay_per_epoch: float,
         ema: float,
         class_dropout: float = 0.1,
+        optimizer: str = "muon",
+        stratified: bool = True,
         timestep_power: float = 1.0,
         reference_images: int = 0,
         bfloat16: bool = False,
     ):
         self.network = network
         self.average = moving_average(network, ema)
-        self.optimizers = make_optimizers(network, muon_lr, adamw_lr)
+        self.optimizers = make_optimizers(network, optimizer, muon_lr, adamw_lr)
         self.base_lrs = {"muon": muon_lr, "adamw": adamw_lr}
+        self.stratified = stratified
         self.warm_up_steps = warm_up_steps
         self.decay_per_epoch = decay_per_epoch
         self.class_dropout = class_dropout
@@ -163,8 +171,11 @@ class Trainer:
         images, image_labels: the reference images, for `expected_images`; if there are none, x_0 itself is learned.
         """
         schedule = self.network.schedule
-        t = stratified_timesteps(len(x_0), schedule, self.generator, self.timestep_power)
-        noise = torch.randn(x_0.shape, generator=self.generator).to(x_0.device)  # on the CPU: the same on every device
+        if self.stratified:
+            t = stratified_timesteps(len(x_0), schedule, self.generator, self.timestep_power)
+        else:
+            t = independent_timesteps(len(x_0), schedule, self.generator)
+        noise = torch.randn(x_0.shape, generator=self.generator).to(x_0)  # drawn on the CPU: the same on every device
         labels = drop_classes(labels, self.class_dropout, self.generator)
         if len(images):
             told = labels if self.network.class_conditioned else torch.full_like(labels, NO_CLASS)

@@ -152,12 +152,3 @@ def machine_memory() -> int | None:
 def in_gb(size: float) -> str:
     """A number of bytes as text, in GB or MB."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
-
-
-def pick_device(name: str):
-    """The torch.device called `name`; "auto" is "cuda" if there is such a GPU, else "cpu"."""
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)

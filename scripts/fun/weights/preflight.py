@@ -14,10 +14,11 @@ from huggingface_hub import hf_hub_download
 
 from fun.data.layout import FORMATS, files_in
 from fun.data.prompts import long_prompts
+from fun.data.tensors import pick_device
 from fun.weights.folders import find_fetched, why_gone
 from fun.weights.hub import OPTIONAL, Part, available, check_disk, missing_bytes
 from fun.weights.hub_errors import explained, is_gone, one_line
-from fun.weights.memory import UNETS, check_memory, memories, pick_device, stored_bytes, weight_bytes
+from fun.weights.memory import UNETS, check_memory, memories, stored_bytes, weight_bytes
 
 SLOW = 1e9  # bytes of weights above which a CPU takes minutes per step
 

@@ -10,12 +10,9 @@ import yaml
 
 from fun.data.prompts import prompts_of
 from fun.data.timesteps import IF_TIMESTEPS, check_walk
+from fun.workflow.digits import complete_mnist
 from fun.workflow.documents import Document
 from fun.workflow.refusals import checked, nearest
-
-# {network: (images a second that it trains on, on one core, width)}; somewhat fewer than measured in docs/benchmarks.md.
-TRAINING_RATES = {"small": (420, 32), "cs180": (27, 64)}
-MARGIN = 4  # a cluster's core may be slow, or shared
 
 
 def complete_config(config: dict, schema: dict, files: list[Document]) -> None:
@@ -33,48 +30,10 @@ def complete_config(config: dict, schema: dict, files: list[Document]) -> None:
         for name in [name for name, model in config["mnist"]["models"].items() if model in (None, "null")]:
             del config["mnist"]["models"][name]
     checked(config, schema, "config.yaml", typed)
-    compared = config["mnist"]["predictions"]
-    if compared is not None and compared["model"] not in config["mnist"]["models"]:
-        known = ", ".join(config["mnist"]["models"])
-        raise ValueError(f"config.yaml: mnist/predictions/model must be one of {known}, not {compared['model']}")
-    models = config["mnist"]["models"]
-    if taken := sorted(predictions(config["mnist"]).keys() & models.keys() - {compared and compared["model"]}):
-        raise ValueError(f"config.yaml: mnist/models/{taken[0]} is a name that mnist/predictions needs: choose another")
-    timesteps = config["mnist"]["schedule"]["num_train_timesteps"]
-    for model, entry in config["mnist"]["models"].items():
-        how = digit_sampling(config["mnist"], model)
-        where = "mnist/sampling" if "num_steps" not in entry["sampling"] else f"mnist/models/{model}/sampling"
-        if how["num_steps"] > timesteps:
-            raise ValueError(
-                f"config.yaml: {where}/num_steps must be at most mnist/schedule/num_train_timesteps ({timesteps}), "
-                f"not {how['num_steps']}"
-            )
-        try:
-            check_walk(how["spacing"], timesteps, how["num_steps"])
-        except ValueError as error:
-            raise ValueError(f"config.yaml: {where}: {error}") from error
-
-
-def digit_sampling(mnist: dict, model: str) -> dict:
-    """How digits are drawn with a model: mnist/sampling, where the model's own entry does not differ."""
-    scored = ("epochs", "num_images", "num_images_early", "early_until")
-    shared = {name: value for name, value in mnist["sampling"].items() if name not in scored}
-    return shared | mnist["models"][model]["sampling"]
-
-
-def predictions(mnist: dict) -> dict[str, dict]:
-    """The entries of the networks to compare that differ only in what they predict: the configured one, and two like it."""
-    if mnist["predictions"] is None:
-        return {}
-    name = mnist["predictions"]["model"]
-    entry = mnist["models"][name]
-    others = [kind for kind in ("epsilon", "v_prediction", "sample") if kind != entry["prediction_type"]]
-    return {name: entry} | {f"{name}_{kind}": entry | {"prediction_type": kind} for kind in others}
-
-
-def without_sampling(models: dict[str, dict]) -> dict[str, dict]:
-    """The models' entries without how they are sampled, which is no reason to train one again."""
-    return {name: {key: value for key, value in entry.items() if key != "sampling"} for name, entry in models.items()}
+    try:
+        complete_mnist(config["mnist"])
+    except ValueError as error:
+        raise ValueError(f"config.yaml: {error}") from error
 
 
 def check_walks(sampling: dict, cascade: dict, experiments: dict[str, dict]) -> None:
@@ -123,33 +82,23 @@ def check_targets(arguments: list[str], cascade: str | None, cascades: list[str]
             raise ValueError(f"{argument}: there is no results/{folder}{meant}")
 
 
-def epoch_minutes(mnist: dict, model: str) -> int:
-    """Minutes that a cluster should allow for an epoch of a model: a minute to start, and the training with a margin."""
-    rate, width = TRAINING_RATES[mnist["models"][model]["network"]]
-    seconds = mnist["images_per_epoch"] / rate * (mnist["models"][model]["width"] / width) ** 2
-    return 1 + math.ceil(MARGIN * seconds / 60)
-
-
-def sampled_epochs(mnist: dict) -> list[int]:
-    """The listed epochs that are trained, and the last one. mnist: the section mnist of the configuration."""
-    listed = [epoch for epoch in mnist["sampling"]["epochs"] if epoch <= mnist["epochs"]]
-    return sorted({*listed, mnist["epochs"]})
-
-
-def report_figures(cascade: str | None, experiments: dict, models: list[str], compared: bool = False) -> list[str]:
-    """Every figure.json of the report, in the report's order.
-
-    models: the names of the MNIST models. compared: whether there are networks that differ in their prediction type alone.
-    """
+def report_figures(cascade: str | None, experiments: dict, mnist: dict) -> list[str]:
+    """Every figure.json of the report, in the report's order. mnist: the section of the configuration."""
     of_models = [
         f"results/mnist/{model}/{figure}/figure.json"
-        for model in models
+        for model in mnist["models"]
         for figure in ("samples", "reverse_process", "denoising")
     ]
     of_experiments = [f"results/{cascade}/{name}/figure.json" for name in experiments]
-    mnist = ["results/mnist/schedules/figure.json", *of_models, "results/mnist/curves/figure.json"]
-    mnist += ["results/mnist/predictions/figure.json"] * compared
-    return [*of_experiments, *mnist]
+    optional = {"predictions": "predictions", "calls": "calls", "denoiser": "single_step"}
+    others = [f"results/mnist/{figure}/figure.json" for entry, figure in optional.items() if mnist[entry] is not None]
+    return [
+        *of_experiments,
+        "results/mnist/schedules/figure.json",
+        *of_models,
+        "results/mnist/curves/figure.json",
+        *others,
+    ]
 
 
 def command_options(entries: dict, files: list[str | Path], project: str | Path) -> str:

@@ -1,0 +1,168 @@
+"""What the section `mnist` of the configuration asks for: which networks are trained, on what, and how they are drawn from."""
+
+import math
+
+from fun.data.timesteps import check_walk
+
+DIGITS = [str(digit) for digit in range(10)]
+CLASSES = {  # torchvision's names
+    "mnist": DIGITS,
+    "fashion_mnist": [
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+    ],
+    "kmnist": ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"],
+    "own": DIGITS,
+}  # fmt: skip
+ARCHITECTURE = ("network", "width", "class_conditioned", "prediction_type", "time")  # what make_network takes
+# {network: (images a second that it trains on, on one core, width)}; somewhat fewer than measured in docs/benchmarks.md.
+TRAINING_RATES = {"small": (360, 32), "cs180": (27, 64)}
+FORWARD = 3  # times as many images a second go through a network that is not trained
+BESIDES = 400  # images that an epoch's job draws besides those that are scored: grids, and test digits to denoise
+MARGIN = 4  # a cluster's core may be slow, or shared
+
+
+def complete_mnist(mnist: dict) -> None:
+    """Fill in what depends on other entries, and check what no schema can.
+
+    Raises:
+        ValueError: entries that do not go together; the sentence names one.
+    """
+    models = mnist["models"]
+    for name, entry in models.items():
+        flow = (entry["schedule"] or mnist["schedule"]["name"]) == "flow"
+        entry.setdefault(
+            "prediction_type", "flow" if flow else {"small": "sample", "cs180": "epsilon"}[entry["network"]]
+        )
+        if flow and entry["prediction_type"] == "epsilon":
+            raise ValueError(
+                f"mnist/models/{name}/prediction_type must be one of flow, sample, v_prediction on the schedule flow, which has no "
+                "signal at its start, not epsilon"
+            )
+        if "time" in entry and entry["network"] != "cs180":
+            raise ValueError(f"mnist/models/{name}/time is an entry of the network cs180, not of {entry['network']}")
+        _check_steps(mnist, name)
+    compared = mnist["predictions"]
+    for section, named in (
+        ("predictions/model", [compared["model"]] if compared else []),
+        ("calls/models", _called(mnist)),
+    ):
+        if wrong := [name for name in named if name not in models]:
+            raise ValueError(f"mnist/{section} must be one of {', '.join(models)}, not {wrong[0]}")
+    if wrong := [name for name in _called(mnist) if not models[name]["class_conditioned"]]:
+        raise ValueError(f"mnist/calls/models has {wrong[0]}, which is not conditioned on the class")
+    if taken := sorted(predictions(mnist).keys() & models.keys() - {compared and compared["model"]}):
+        raise ValueError(f"mnist/models/{taken[0]} is a name that mnist/predictions needs: choose another")
+    if mnist["dataset"] == "own" and "data" not in mnist:
+        raise ValueError("mnist lacks the entry data, the folder of the data set own")
+
+
+def _called(mnist):
+    return mnist["calls"]["models"] if mnist["calls"] else []
+
+
+def _check_steps(mnist, model):
+    how, timesteps = digit_sampling(mnist, model), mnist["schedule"]["num_train_timesteps"]
+    own = "num_steps" in mnist["models"][model]["sampling"]
+    where = f"mnist/models/{model}/sampling" if own else "mnist/sampling"
+    if how["num_steps"] > timesteps:
+        raise ValueError(
+            f"{where}/num_steps must be at most mnist/schedule/num_train_timesteps ({timesteps}), not {how['num_steps']}"
+        )
+    try:
+        check_walk(how["spacing"], timesteps, how["num_steps"])
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def networks(mnist: dict) -> dict[str, dict]:
+    """Every network that can be trained, by name: what it is ("model"), its "schedule", "pixels", "training", "images_per_epoch",
+    "epochs", and after which of them a checkpoint is "kept": one job trains from one to the next. How it is drawn from is not in it, since that is no reason to train it again."""
+    found = {
+        name: {
+            "model": {key: entry[key] for key in ARCHITECTURE if key in entry},
+            "schedule": mnist["schedule"] | ({"name": entry["schedule"]} if entry["schedule"] else {}),
+            "pixels": entry["pixels"],
+            "training": mnist["training"],
+            "images_per_epoch": mnist["images_per_epoch"],
+            "epochs": entry["epochs"] or mnist["epochs"],
+            "kept": None,  # all
+        }
+        for name, entry in (mnist["models"] | predictions(mnist)).items()
+    }
+    return found | denoisers(mnist)
+
+
+def predictions(mnist: dict) -> dict[str, dict]:
+    """The entries of the networks to compare that differ only in what they predict: the configured one, and those like it."""
+    if mnist["predictions"] is None:
+        return {}
+    name = mnist["predictions"]["model"]
+    entry = mnist["models"][name]
+    others = [kind for kind in ("epsilon", "v_prediction", "sample") if kind != entry["prediction_type"]]
+    return {name: entry} | {f"{name}_{kind}": entry | {"prediction_type": kind} for kind in others}
+
+
+def denoisers(mnist: dict) -> dict[str, dict]:
+    """The single-step denoisers, as in `networks`: the main one first, those for other levels, and last that of pure noise."""
+    how = mnist["denoiser"]
+    if how is None:
+        return {}
+    model = {"network": how["network"], "width": how["width"], "class_conditioned": False, "prediction_type": "sample"}
+    model |= {"time": "none"} if how["network"] == "cs180" else {}
+    levels = {f"denoiser_{sigma:g}".replace(".", "_"): (1, sigma) for sigma in (how["sigma"], *how["others"])}
+    training = mnist["training"] | {"reference_images": 0, "class_dropout": 0} | how["training"]
+    return {
+        name: {
+            "model": model,
+            "schedule": {"name": "one_level", "signal": signal, "sigma": sigma},
+            "pixels": "unit",
+            "training": training,
+            "images_per_epoch": how["images_per_epoch"],
+            "epochs": how["epochs"],
+            "kept": sorted({1, how["epochs"]} if sigma == how["sigma"] else {how["epochs"]}),
+        }
+        for name, (signal, sigma) in (levels | {"denoiser_noise": (0, 1)}).items()
+    }
+
+
+def epoch_before(network: dict, epoch: int) -> int:
+    """The epoch whose checkpoint an epoch's job continues from; 0 for none."""
+    return epoch - 1 if network["kept"] is None else max([0, *(kept for kept in network["kept"] if kept < epoch)])
+
+
+def digit_sampling(mnist: dict, model: str) -> dict:
+    """How digits are drawn with a model: mnist/sampling, where the model's own entry does not differ."""
+    scored = ("epochs", "num_images", "num_images_early", "early_until")
+    shared = {name: value for name, value in mnist["sampling"].items() if name not in scored}
+    own = (
+        model if model in mnist["models"] else mnist["predictions"]["model"]
+    )  # those compared with it are drawn as it is
+    return shared | mnist["models"][own]["sampling"]
+
+
+def sampled_epochs(mnist: dict, last: int) -> list[int]:
+    """The listed epochs that a network of `last` epochs has, and the last one."""
+    return sorted({*(epoch for epoch in mnist["sampling"]["epochs"] if epoch <= last), last})
+
+
+def class_names(mnist: dict) -> list[str]:
+    """The names of the ten classes."""
+    return mnist["classes"] or CLASSES[mnist["dataset"]]
+
+
+def epoch_minutes(network: dict, epoch: int) -> int:
+    """Minutes that a cluster should allow for the job of an epoch: a minute to start, and the training with a margin."""
+    images = (epoch - epoch_before(network, epoch)) * network["images_per_epoch"]
+    return 1 + math.ceil(MARGIN * images / _rate(network) / 60)
+
+
+def sampling_minutes(network: dict, sampling: dict, num_images: int) -> int:
+    """The same for a job that draws this many digits with it, guided in every step."""
+    images = 2 * sampling["num_steps"] * (num_images + BESIDES)
+    return 1 + math.ceil(MARGIN * images / (FORWARD * _rate(network)) / 60)
+
+
+def _rate(network):
+    """Images a second that a network trains on."""
+    rate, width = TRAINING_RATES[network["model"]["network"]]
+    return rate * (width / network["model"]["width"]) ** 2

@@ -1,0 +1,87 @@
+"""Show what a network can do that removes noise in a single step: at its own level of noise, at others, from pure noise."""
+
+from fun.workflow.log import log_to
+
+log_to(snakemake.log[0])
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from fun.data.mnist import BLACK, load_mnist, pick, to_uint8
+from fun.data.tensors import load_tensors, pick_device
+from fun.diffusion.sampling import randn
+from fun.diffusion.schedule import make_schedule
+from fun.diffusion.similarity import psnr
+from fun.reporting.digit_comparisons import single_step_figure
+from fun.reporting.figure import write_figure
+from fun.training.trainer import trained_network
+
+SIGMAS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)  # the assignment's
+SCORED = 500  # test digits
+
+torch.set_num_threads(snakemake.threads)
+params, device = snakemake.params, pick_device(snakemake.params.device)
+black = BLACK["unit"]
+folder, (early, *last) = Path(snakemake.input.data[0]).parent, snakemake.input.checkpoints
+images, labels = load_mnist(folder, "t10k", black)
+chosen = pick(labels, torch.arange(10).repeat(SCORED // 10))
+clean, none = images[chosen].to(device), labels[chosen].to(device)
+seeds = range(params.seed, params.seed + SCORED)
+noise = randn(clean.shape[1:], [torch.Generator().manual_seed(seed) for seed in seeds], device)
+
+
+@torch.no_grad()
+def denoise_with(network, checkpoint, z):
+    """The network's estimate of the clean digits in z."""
+    trained = trained_network(network["model"], make_schedule(**network["schedule"]), load_tensors(checkpoint)[0])
+    return torch.cat([trained.to(device).predict(part, 0, none[: len(part)]) for part in z.split(50)])
+
+
+def near(x):
+    """The mean PSNR against the clean digits, whose pixels are 0 to 1."""
+    return float(psnr(2 * x - 1, 2 * clean - 1).mean())
+
+
+(main, *others, pure), (main_last, *others_last, pure_last) = params.networks.values(), last
+noisy = {sigma: clean + sigma * noise for sigma in SIGMAS}
+denoised = {sigma: denoise_with(main, main_last, z) for sigma, z in noisy.items()}
+own = {float(network["schedule"]["sigma"]): (network, path) for network, path in zip(others, others_last, strict=True)}
+own = {sigma: denoise_with(network, path, clean + sigma * noise) for sigma, (network, path) in own.items()}
+from_noise = denoise_with(pure, pure_last, noise)
+mean = load_mnist(folder, "train", black)[0].mean(0, keepdim=True).to(device)
+
+
+def shown(x):
+    return to_uint8(x[:10], black).numpy()
+
+
+trained_at = clean + params.sigma * noise
+figure = single_step_figure(
+    sigma=params.sigma,
+    pictures={
+        "clean": shown(clean),
+        "noisy": {sigma: shown(z) for sigma, z in noisy.items()},
+        "denoised": {sigma: shown(x) for sigma, x in denoised.items()},
+        "epochs": {
+            "before": shown(trained_at),
+            "epoch 1": shown(denoise_with(main, early, trained_at)),
+            f"epoch {main['epochs']}": shown(denoise_with(main, main_last, trained_at)),
+        },
+        "from_noise": shown(from_noise),
+        "mean": shown(mean),
+    },
+    psnr={
+        "noisy": {sigma: near(z) for sigma, z in noisy.items()},
+        "denoised": {sigma: near(x) for sigma, x in denoised.items()},
+        "own": {sigma: near(x) for sigma, x in own.items()},
+    },
+    distance=float((from_noise - mean).square().mean().sqrt()),
+    spread=float((clean - mean).square().mean().sqrt()),
+    losses=pd.concat(map(pd.read_csv, snakemake.input.losses)),
+    seed=params.seed,
+    n=SCORED,
+    made={"network": main["model"]["network"], "images_per_epoch": main["images_per_epoch"], "epochs": main["epochs"]},
+)
+write_figure(Path(snakemake.output.figure).parent, **figure)
