@@ -1,7 +1,7 @@
 # make report     the whole workflow on every core, ending in results/report.html
 # make test       the tests; make test-fast: those that start neither Snakemake nor a browser
 # make lint       what the code looks like
-# make benchmark  half an hour of measuring, ending in results/side_by_side/table.md; leave the machine alone meanwhile
+# make benchmark  three quarters of an hour of measuring, ending in results/side_by_side/table.md; leave the machine alone meanwhile
 # All set up .venv first. Another Python: make PYTHON=/path/to/python3.12 report
 
 PYTHON ?= python3

@@ -157,6 +157,11 @@ def data_folder():
     return f"results/mnist/data_own_{hashlib.sha256(repr(content(files)).encode()).hexdigest()[:12]}"
 
 
+def dataset_shown(wildcards):
+    """What the figures call the data set and its classes."""
+    return {"name": MNIST["dataset"], "classes": class_names(MNIST)}
+
+
 def checkpoint(model, epoch):
     """The checkpoint of a network after an epoch."""
     return f"results/mnist/{model}/epoch_{epoch}/checkpoint.safetensors"

@@ -222,8 +222,7 @@ rule model_figures:
     params:
         model=lookup("{model}/model", within=NETWORKS),
         images_per_epoch=lookup("mnist/images_per_epoch", within=config),
-        classes=class_names(MNIST),
-        dataset=lookup("mnist/dataset", within=config),
+        dataset=dataset_shown,
     script:
         "../scripts/model_figures.py"
 
@@ -244,6 +243,7 @@ rule mnist_predictions:
     conda:
         "../envs/environment.yaml"
     params:
+        dataset=dataset_shown,
         models=list(COMPARED),
     script:
         "../scripts/mnist_predictions.py"
@@ -267,6 +267,7 @@ rule single_step:
         "../envs/environment.yaml"
     threads: 1
     params:
+        dataset=dataset_shown,
         networks=lambda wildcards: DENOISERS,
         sigma=lookup("mnist/denoiser/sigma", within=config, default=None),
         seed=lookup("mnist/seed", within=config),
@@ -323,6 +324,7 @@ rule mnist_calls:
     conda:
         "../envs/environment.yaml"
     params:
+        dataset=dataset_shown,
         networks=lambda wildcards: {name: NETWORKS[name] for name in called_models()},
     script:
         "../scripts/mnist_calls.py"
@@ -345,6 +347,7 @@ rule mnist_curves:
     conda:
         "../envs/environment.yaml"
     params:
+        dataset=dataset_shown,
         models=MODELS,
     script:
         "../scripts/mnist_curves.py"
@@ -365,6 +368,7 @@ rule mnist_schedules:
     conda:
         "../envs/environment.yaml"
     params:
+        dataset=dataset_shown,
         schedule=lookup("mnist/schedule", within=config),
         seed=lookup("mnist/seed", within=config),
     script:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from fun.reporting.digit_comparisons import calls_figure
+from fun.reporting.digit_figures import in_words_of
 from fun.reporting.figure import write_figure
 
 networks = snakemake.params.networks
 tables = dict(zip(networks, map(pd.read_csv, snakemake.input.tables), strict=True))
-write_figure(Path(snakemake.output.figure).parent, **calls_figure(networks, tables))
+figure = in_words_of(calls_figure(networks, tables), snakemake.params.dataset)
+write_figure(Path(snakemake.output.figure).parent, **figure)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fun.reporting.digit_figures import curves_figure
+from fun.reporting.digit_figures import curves_figure, in_words_of
 from fun.reporting.figure import write_figure
 
 names = [model.replace("_", "-") for model in snakemake.params.models]
@@ -18,4 +18,4 @@ scores = dict(zip(names, map(pd.read_csv, snakemake.input.scores), strict=True))
 judge = json.loads(Path(snakemake.input.classifier).read_text(encoding="utf-8"))["test_accuracy"]
 
 figure, path = curves_figure(losses, scores, judge), snakemake.output.figure
-write_figure(Path(path).parent, **figure)
+write_figure(Path(path).parent, **in_words_of(figure, snakemake.params.dataset))

@@ -11,7 +11,7 @@ import torch
 from fun.data.mnist import load_mnist, pick, to_uint8
 from fun.diffusion.sampling import randn
 from fun.diffusion.schedule import SCHEDULES
-from fun.reporting.digit_figures import schedules_figure
+from fun.reporting.digit_figures import in_words_of, schedules_figure
 from fun.reporting.figure import write_figure
 
 params, path = snakemake.params, snakemake.output.figure
@@ -29,4 +29,4 @@ noised = {
 signal = {name: schedule.alpha_bar(torch.arange(T)).sqrt().tolist() for name, schedule in schedules.items()}
 
 figure = schedules_figure(noised, signal, params.schedule["name"], params.seed)
-write_figure(Path(path).parent, **figure)
+write_figure(Path(path).parent, **in_words_of(figure, snakemake.params.dataset))

@@ -6,7 +6,14 @@ log_to(snakemake.log[0])
 
 from pathlib import Path
 
-from fun.reporting.digit_figures import Model, denoising_figure, read_epoch, reverse_process_figure, samples_figure
+from fun.reporting.digit_figures import (
+    Model,
+    denoising_figure,
+    in_words_of,
+    read_epoch,
+    reverse_process_figure,
+    samples_figure,
+)
 from fun.reporting.figure import write_figure
 
 params, output = snakemake.params, snakemake.output
@@ -20,4 +27,4 @@ figures = {
     output.denoising: denoising_figure(model),
 }
 for path, figure in figures.items():
-    write_figure(Path(path).parent, **figure)
+    write_figure(Path(path).parent, **in_words_of(figure, snakemake.params.dataset))

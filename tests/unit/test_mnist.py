@@ -133,7 +133,7 @@ def test_pick_takes_the_next_image_of_each_label():
 # --- other data sets of its format ---
 
 
-def idx_files(folder, images=40, test=20, **changes):
+def idx_files(folder, images=200, test=100, **changes):
     """Four small files like MNIST's; changes: {name: bytes}."""
     folder.mkdir()
     for split, n in (("train", images), ("t10k", test)):
@@ -153,7 +153,7 @@ def test_four_files_of_ones_own(tmp_path):
     source = idx_files(tmp_path / "source")
     fetch_mnist([], str(source), tmp_path / "own", "own")
     images, labels = load_mnist(tmp_path / "own", "train")
-    assert images.shape == (40, 1, 28, 28) and labels[:12].tolist() == [*range(10), 0, 1]
+    assert images.shape == (200, 1, 28, 28) and labels[:12].tolist() == [*range(10), 0, 1]
     assert load_mnist(tmp_path / "own", "t10k", black=0)[0].min() == 0
     with pytest.raises(OSError, match="MNIST could not be fetched.*SHA-256"):
         fetch_mnist([], str(source), tmp_path / "data")
@@ -170,6 +170,11 @@ def test_four_files_of_ones_own(tmp_path):
             "train-labels-idx1-ubyte",
             np.array([2049, 3], ">i4").tobytes() + bytes([1, 2, 26]),
             "each of the labels 0 to 9",
+        ),
+        (
+            "t10k-labels-idx1-ubyte",
+            np.array([2049, 20], ">i4").tobytes() + bytes([*range(10)] * 2),
+            "0 to 9, ten times",
         ),
     ],
 )

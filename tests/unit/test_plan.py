@@ -392,7 +392,11 @@ def test_networks_to_compare_differ_only_in_what_they_predict(whole_config):
 @pytest.mark.parametrize(
     ("models", "model", "said"),
     [
-        ({}, "klass", "mnist/predictions/model must be one of time_conditioned, class_conditioned, flow_matching, not klass"),
+        (
+            {},
+            "klass",
+            "mnist/predictions/model must be one of time_conditioned, class_conditioned, flow_matching, not klass",
+        ),
         (
             {"class_conditioned_epsilon": {"network": "small", "class_conditioned": True}},
             "class_conditioned",

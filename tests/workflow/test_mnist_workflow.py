@@ -80,6 +80,59 @@ def test_networks_that_predict_different_things_are_compared(finished):
     assert len({panel["image"] for panel in panels}) == 3 and all(p["provenance"]["epoch"] == 1 for p in panels)
 
 
+def test_a_flow_is_a_network_like_the_others(finished):
+    """With a schedule and epochs of its own, trained and drawn by the same rules."""
+    folder = finished.folder / "results/mnist/flow_matching"
+    assert sorted(path.name for path in folder.glob("epoch_*")) == ["epoch_1"]
+    panel = json.loads((folder / "samples/figure.json").read_text())["blocks"][0]["panels"][0]
+    assert panel["provenance"]["sampler"] == "ddim" and panel["provenance"]["num_steps"] == 3
+    made = load_arrays(folder / "epoch_1/samples.safetensors")[1]["trained_with"]
+    assert made["schedule"]["name"] == made["model"]["prediction_type"] == "flow"
+
+
+def test_a_network_is_drawn_from_along_both_paths(finished):
+    figure = json.loads((finished.folder / "results/mnist/calls/figure.json").read_text())
+    (block,) = figure["blocks"]
+    series = {one["name"]: one for one in block["chart"]["series"]}
+    assert list(series) == ["DDPM", "DDIM", "DPM-Solver++", "Euler along the flow", "real digits"]
+    for one in series.values():
+        assert one["x"][0] == 1 and one["x"] == sorted(set(one["x"])) and one["x"][-1] <= 32
+    assert len({one["y"][0] for one in list(series.values())[:4]}) == 1, "one call is the same on every path"
+    assert len({one["y"][-1] for one in list(series.values())[:4]}) == 4
+    names = [metric["name"] for metric in figure["metrics"]]
+    assert len(names) == len(set(names)) and all(metric["n"] == 100 for metric in figure["metrics"])
+
+
+def test_the_single_step_denoiser(finished):
+    """Its checkpoints are those that the figure needs, and no others."""
+    folder = finished.folder / "results/mnist"
+    kept = {path.name: sorted(p.name for p in path.glob("epoch_*")) for path in folder.glob("denoiser_*")}
+    assert kept == {"denoiser_0_5": ["epoch_1", "epoch_2"], "denoiser_0_8": ["epoch_2"], "denoiser_noise": ["epoch_2"]}
+    figure = json.loads((folder / "single_step/figure.json").read_text())
+    chart = figure["blocks"][2]["chart"]["series"]
+    assert [one["name"] for one in chart] == ["the noisy digits", "trained at σ = 0.5", "each trained at its own σ"]
+    assert chart[1]["x"] == [0, 0.2, 0.4, 0.5, 0.6, 0.8, 1] and chart[2]["x"] == [0.5, 0.8]
+    losses = figure["blocks"][4]["chart"]["series"][0]
+    assert losses["x"][-1] == 400, "of both epochs"
+    distance = figure["metrics"][-1]
+    assert distance["name"].startswith("from pure noise") and distance["value"] < 0.4
+
+
+def test_another_data_set_has_its_own_folder_and_makes_everything_again(finished, tiny):
+    """The same files as a data set of one's own: no check for MNIST, other names, other inputs of every job."""
+    given = tiny(finished, dataset="own", classes=list("abcdefghij"))
+    planned = finished.planned(*given)
+    assert planned["download_mnist"] == planned["train_classifier"] == 1 and planned["train_epoch"] >= 10
+    path = "results/mnist/schedules/figure.json"
+    finished.run("--cores", 1, path, *given)
+    figure = (finished.folder / path).read_text()
+    assert "on a picture" in figure and "“h”" in figure and "digit" not in figure.lower()
+    (folder,) = (finished.folder / "results/mnist").glob("data_own_*")
+    assert len(list(folder.iterdir())) == 4
+    shutil.rmtree(folder)
+    finished.run("--cores", 1, path, *tiny(finished))
+
+
 def test_the_scheduler_does_not_wake_itself_up(finished, tiny):
     """Snakemake's limit on jobs a second starts a timer in each pass of the scheduler, which starts another pass."""
     counted = (

@@ -23,7 +23,8 @@ MNIST_FOLDER = "data"  # of results/mnist; the folders of other data sets have o
 def read_checked(path: str | Path, mnist: bool = True) -> bytes:
     """The bytes of a file that is called like one of FILES.
 
-    mnist: whether it must be that file; otherwise any images of 28 x 28 grey levels and any labels from 0 to 9 will do.
+    mnist: whether it must be that file; otherwise any images of 28 x 28 grey levels and any labels from 0 to 9 will do, with
+        ten images of each at least.
 
     Raises:
         ValueError: it is another; the message names the file.
@@ -40,8 +41,8 @@ def read_checked(path: str | Path, mnist: bool = True) -> bytes:
             raise ValueError(f"{path} is not an idx file of images with 28 x 28 grey levels")
     elif header[0] != 2049 or len(content) != 8 + header[1]:
         raise ValueError(f"{path} is not an idx file of labels")
-    elif sorted({*content[8:]}) != list(range(10)):
-        raise ValueError(f"{path} must have each of the labels 0 to 9, and no others")
+    elif {*content[8:]} != {*range(10)} or min(content[8:].count(label) for label in range(10)) < 10:
+        raise ValueError(f"{path} must have each of the labels 0 to 9, ten times at least, and no others")
     return content
 
 

@@ -4,6 +4,7 @@ Needs no torch: pictures are numpy arrays of grey levels (N, 28, 28) uint8.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -60,6 +61,38 @@ class Model(NamedTuple):
             "epoch": epoch.number,
             "seed": epoch.made_with["seed"],
         }
+
+
+NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST", "own": "the data set"}
+
+
+def in_words_of(figure: dict, dataset: dict) -> dict:
+    """A figure that speaks of MNIST's digits, in words for another data set. dataset: its "name", one of NAMES, and its ten
+    "classes"; if these are the digits, the figure stays as it is."""
+    classes = dataset["classes"]
+    if classes == [str(digit) for digit in range(10)]:
+        return figure
+    words = {
+        r"Each column shows one requested digit\.": f"The columns show, as asked: {', '.join(classes)}.",
+        r"[Aa] (handwritten )?seven\b": f"“{classes[7]}”",
+        r"handwritten digit": "picture",
+        r", 0 to 9\b": ", one of each class",
+        r"\bDigit": "Picture",
+        r"\bdigit": "picture",
+        r"\bMNIST\b": NAMES[dataset["name"]],
+    }
+
+    def told(value):
+        if isinstance(value, dict):
+            return {key: inside if key in ("id", "provenance") else told(inside) for key, inside in value.items()}
+        if isinstance(value, list):
+            return [told(inside) for inside in value]
+        if isinstance(value, str):
+            for pattern, word in words.items():
+                value = re.sub(pattern, word, value)
+        return value
+
+    return told(figure)
 
 
 def sheet(images: np.ndarray, columns: int) -> Image.Image:
@@ -333,11 +366,11 @@ def schedules_figure(
     return {
         "id": "mnist_schedules",
         "title": "The forward process on a digit",
-        "caption": "The same digit and the same noise under two schedules. The linear one stops early: at its last timestep "
+        "caption": f"The same digit and the same noise under {len(signal)} schedules. The linear one stops early: at its last timestep "
         f"xₜ still holds {number_text(signal['linear'][-1])} of the digit (the cosine schedule: "
-        f"{number_text(signal['cosine'][-1])}), "
-        "while sampling starts from pure noise, which the network never saw in training. "
-        f"The models here are trained with the {trained_with} schedule.",
+        f"{number_text(signal['cosine'][-1])}), while sampling starts from pure noise, which the network never saw in training. The flow is the "
+        "straight line of flow matching: what is not digit is noise. "
+        f"The models here are trained with the {trained_with} schedule, unless they say otherwise.",
         "section": "forward_process",
         "blocks": [
             {"layout": "grid", "columns": len(panels) // len(noised), "panels": panels},

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from jinja2 import Environment, FileSystemLoader
@@ -29,19 +30,58 @@ HERO_STATES = 7  # pictures in a strip at the top of the page; fewer of wide one
 HERO_STATES_WIDE = 5
 DEEPFLOYD = re.compile("deepfloyd|(^|/)IF-I", re.IGNORECASE)  # a repository of the hub, or a local copy of one
 
+
+class Heading(NamedTuple):
+    """What stands over a section and in the contents."""
+
+    title: str  # in plain words
+    term: str  # the field's
+    short: str  # as the field calls it in a word or two
+    course: str  # which part of the CS180 course it is
+
+
 # In the order of the page; the text of each is in resources/report/sections/<key>.html.j2.
-SECTIONS = {  # key: (title in plain words, the field's term)
-    "forward_process": ("Adding noise", "The forward process"),
-    "denoising": ("Taking it away again", "Denoising: blur, one step, many steps"),
-    "sampling": ("Something from nothing", "Sampling"),
-    "guidance": ("Listening harder", "Classifier-free guidance"),
-    "image_to_image": ("Starting from a picture", "SDEdit"),
-    "inpainting": ("Filling a hole", "Inpainting"),
-    "visual_anagram": ("Two pictures in one", "Visual anagrams"),
-    "hybrid_image": ("Near and far", "Hybrid images"),
-    "upsample": ("From small to large", "Super-resolution"),
-    "single_step": ("Why one step is not enough", "The single-step denoiser"),
-    "training": ("Training one from scratch", "The training loop, on MNIST"),
+SECTIONS = {
+    "forward_process": Heading(
+        "Adding noise", "The forward process", "forward process", "Part A, implementing the forward process"
+    ),
+    "denoising": Heading(
+        "Taking it away again",
+        "Denoising: blur, one step, many steps",
+        "denoising",
+        "Part A, classical, one-step and iterative denoising; in 2026, the predicted update and Euler’s method",
+    ),
+    "sampling": Heading("Something from nothing", "Sampling", "sampling", "Part A, diffusion model sampling"),
+    "guidance": Heading(
+        "Listening harder",
+        "Classifier-free guidance",
+        "CFG",
+        "Part A, classifier-free guidance (in 2026 written w = γ − 1)",
+    ),
+    "image_to_image": Heading(
+        "Starting from a picture",
+        "SDEdit",
+        "SDEdit",
+        "Part A, image-to-image translation: web pictures, drawings, text-conditional",
+    ),
+    "inpainting": Heading("Filling a hole", "Inpainting", "inpainting", "Part A, inpainting"),
+    "visual_anagram": Heading("Two pictures in one", "Visual anagrams", "anagrams", "Part A, visual anagrams"),
+    "hybrid_image": Heading("Near and far", "Hybrid images", "hybrids", "Part A, hybrid images"),
+    "upsample": Heading(
+        "From small to large", "Super-resolution", "stage II", "Part A, setup: the model’s second stage"
+    ),
+    "single_step": Heading(
+        "Why one step is not enough",
+        "The single-step denoiser",
+        "single step",
+        "Part B, training a single-step denoising U-Net",
+    ),
+    "training": Heading(
+        "Training one from scratch",
+        "The training loop, on MNIST",
+        "training",
+        "Part B, time- and class-conditioned U-Nets: DDPM in 2024, flow matching since 2025",
+    ),
 }
 
 
@@ -50,8 +90,7 @@ class Section:
     """A section of the page: its figures, under their text."""
 
     key: str
-    title: str
-    term: str
+    heading: Heading
     figures: list
 
 
@@ -112,8 +151,8 @@ def render_page(figures, config, versions, comparison=None, options="", out_of=N
 def story(figures):
     """The figures as sections, in the page's order; a section without figures is left out."""
     sections = [
-        Section(key, title, term, [figure for figure in figures if figure.section == key])
-        for key, (title, term) in SECTIONS.items()
+        Section(key, heading, [figure for figure in figures if figure.section == key])
+        for key, heading in SECTIONS.items()
     ]
     return [section for section in sections if section.figures]
 
