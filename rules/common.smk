@@ -236,7 +236,7 @@ def denoiser_losses():
     return [
         f"results/mnist/{name}/epoch_{epoch}/losses.csv"
         for name in list(DENOISERS)[:1]
-        for epoch in DENOISERS[name]["kept"]
+        for epoch in DENOISERS[name]["kept"] or range(1, DENOISERS[name]["epochs"] + 1)
     ]
 
 

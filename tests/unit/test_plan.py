@@ -462,7 +462,7 @@ def test_networks_whose_calls_cannot_be_compared(whole_config, calls, said):
 
 def test_the_denoisers_and_the_checkpoints_that_are_kept(whole_config):
     mnist = whole_config["mnist"]
-    mnist["denoiser"] = {"network": "cs180", "sigma": 0.5, "others": [0.25], "epochs": 5}
+    mnist["denoiser"] = {"network": "cs180", "sigma": 0.5, "others": [0.25], "epochs": 5, "images_per_epoch": 1000}
     complete_config(whole_config, CONFIG_SCHEMA, [])
     main, other, pure = denoisers(mnist).values()
     assert list(denoisers(mnist)) == ["denoiser_0_5", "denoiser_0_25", "denoiser_noise"]
@@ -471,6 +471,8 @@ def test_the_denoisers_and_the_checkpoints_that_are_kept(whole_config):
     assert (main["kept"], other["kept"]) == ([1, 5], [5])
     assert [epoch_before(main, 1), epoch_before(main, 5), epoch_before(other, 5)] == [0, 1, 0]
     assert [epoch_before(networks(mnist)["class_conditioned"], epoch) for epoch in (1, 5)] == [0, 4]
+    mnist["denoiser"]["images_per_epoch"] = 60000
+    assert {network["kept"] for network in denoisers(mnist).values()} == {None}, "a job an epoch, if it is long"
     mnist["denoiser"] = None
     assert denoisers(mnist) == {}
 

@@ -17,6 +17,7 @@ ARCHITECTURE = ("network", "width", "class_conditioned", "prediction_type", "tim
 # {network: (images a second that it trains on, on one core, width)}; somewhat fewer than measured in docs/benchmarks.md.
 TRAINING_RATES = {"small": (360, 32), "cs180": (27, 64)}
 FORWARD = 3  # times as many images a second go through a network that is not trained
+SHORT = 60  # seconds: shorter epochs of a single-step denoiser are one job, since starting it takes as long
 BESIDES = 400  # images that an epoch's job draws besides those that are scored: grids, and test digits to denoise
 MARGIN = 4  # a cluster's core may be slow, or shared
 
@@ -111,6 +112,7 @@ def denoisers(mnist: dict) -> dict[str, dict]:
     model |= {"time": "none"} if how["network"] == "cs180" else {}
     levels = {f"denoiser_{sigma:g}".replace(".", "_"): (1, sigma) for sigma in (how["sigma"], *how["others"])}
     training = mnist["training"] | {"reference_images": 0, "class_dropout": 0} | how["training"]
+    short = how["images_per_epoch"] < SHORT * _rate({"model": model})
     return {
         name: {
             "model": model,
@@ -119,7 +121,7 @@ def denoisers(mnist: dict) -> dict[str, dict]:
             "training": training,
             "images_per_epoch": how["images_per_epoch"],
             "epochs": how["epochs"],
-            "kept": sorted({1, how["epochs"]} if sigma == how["sigma"] else {how["epochs"]}),
+            "kept": sorted({1, how["epochs"]} if sigma == how["sigma"] else {how["epochs"]}) if short else None,
         }
         for name, (signal, sigma) in (levels | {"denoiser_noise": (0, 1)}).items()
     }
