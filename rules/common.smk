@@ -22,11 +22,14 @@ if FIRST != str(BASE / "scripts"):
 from fun.data.prompts import file_hashes, prompts_of
 from fun.data.timesteps import steps_made
 from fun.workflow.digits import (
+    IDX_FILES,
+    check_data,
     class_names,
     denoisers,
     digit_sampling,
     epoch_before,
     epoch_minutes,
+    idx_files,
     networks,
     predictions,
     sampled_epochs,
@@ -152,8 +155,7 @@ def data_folder():
     """Where the data set is kept. Another one, or other files of one's own, has another folder: then everything is made again."""
     if MNIST["dataset"] != "own":
         return "results/mnist/data" if MNIST["dataset"] == "mnist" else f"results/mnist/data_{MNIST['dataset']}"
-    names = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-    files = [f"{own_data()}/{name}{packed}" for name in names for packed in ("", ".gz")]
+    files = filter(None, idx_files(own_data()).values())
     return f"results/mnist/data_own_{hashlib.sha256(repr(content(files)).encode()).hexdigest()[:12]}"
 
 
@@ -491,6 +493,8 @@ if workflow.is_main_process:
     }
     of_cascade = {CASCADE: [*EXPERIMENTS, "prompt_embeds", "weights"]} if CASCADE is not None else {}
     with refusals():
+        if "data" in MNIST and not all(idx_files(data_folder()).values()):  # what was copied once is not needed again
+            check_data(own_data(), MNIST["data"])
         check_targets(sys.argv[1:], CASCADE, list(config["cascades"]), of_mnist | of_cascade)
 
 

@@ -3,12 +3,7 @@
 Needs only a source of MNIST, or of a data set of its format; makes results/mnist/.
 """
 
-MNIST_FILES = [
-    f"{data_folder()}/train-images-idx3-ubyte",
-    f"{data_folder()}/train-labels-idx1-ubyte",
-    f"{data_folder()}/t10k-images-idx3-ubyte",
-    f"{data_folder()}/t10k-labels-idx1-ubyte",
-]
+MNIST_FILES = [f"{data_folder()}/{name}" for name in IDX_FILES]
 
 
 rule download_mnist:

@@ -16,7 +16,7 @@ import torchvision
 from fun.data import mnist_sources
 from fun.data.mnist import FILES, load_mnist, pick, proportional_labels, to_float, to_uint8
 from fun.data.mnist_sources import fetch_mnist
-from fun.workflow.digits import CLASSES
+from fun.workflow.digits import CLASSES, IDX_FILES, check_data
 
 
 def test_real_mnist(mnist_folder):
@@ -217,3 +217,17 @@ def test_other_data_sets_come_from_torchvisions_mirrors_with_its_checksums(tmp_p
 def test_the_names_of_the_classes_are_torchvisions():
     for dataset in ("fashion_mnist", "kmnist"):
         assert CLASSES[dataset] == getattr(torchvision.datasets, mnist_sources.DATASETS[dataset]).classes
+
+
+def test_a_folder_that_lacks_a_file_is_refused(tmp_path):
+    assert set(IDX_FILES) == set(FILES)
+    source = idx_files(tmp_path / "source")
+    check_data(str(source), "mine")
+    labels = source / "t10k-labels-idx1-ubyte"
+    labels.rename(f"{labels}.gz")
+    check_data(str(source), "mine")
+    (source / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(
+        ValueError, match="^config.yaml: mnist/data must be a folder .*: mine has no t10k-labels-idx1-ubyte$"
+    ):
+        check_data(str(source), "mine")

@@ -1,6 +1,7 @@
 """What the section `mnist` of the configuration asks for: which networks are trained, on what, and how they are drawn from."""
 
 import math
+import os
 
 from fun.data.timesteps import check_walk
 
@@ -13,6 +14,7 @@ CLASSES = {  # torchvision's names
     "kmnist": ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"],
     "own": DIGITS,
 }  # fmt: skip
+IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 ARCHITECTURE = ("network", "width", "class_conditioned", "prediction_type", "time")  # what make_network takes
 # {network: (images a second that it trains on, on one core, width)}; somewhat fewer than measured in docs/benchmarks.md.
 TRAINING_RATES = {"small": (360, 32), "cs180": (27, 64)}
@@ -99,7 +101,9 @@ def predictions(mnist: dict) -> dict[str, dict]:
         return {}
     name = mnist["predictions"]["model"]
     entry = mnist["models"][name]
-    others = [kind for kind in ("epsilon", "v_prediction", "sample") if kind != entry["prediction_type"]]
+    on_flow = (entry["schedule"] or mnist["schedule"]["name"]) == "flow"
+    kinds = ("flow" if on_flow else "epsilon", "v_prediction", "sample")
+    others = [kind for kind in kinds if kind != entry["prediction_type"]]
     return {name: entry} | {f"{name}_{kind}": entry | {"prediction_type": kind} for kind in others}
 
 
@@ -150,6 +154,21 @@ def sampled_epochs(mnist: dict, last: int) -> list[int]:
 def class_names(mnist: dict) -> list[str]:
     """The names of the ten classes."""
     return mnist["classes"] or CLASSES[mnist["dataset"]]
+
+
+def idx_files(folder: str) -> dict[str, str | None]:
+    """The data set's four files in a folder, packed or not, by name; None for those that it lacks."""
+    found = {name: [f"{folder}/{name}{packed}" for packed in ("", ".gz")] for name in IDX_FILES}
+    return {name: next(filter(os.path.isfile, paths), None) for name, paths in found.items()}
+
+
+def check_data(folder: str, given: str) -> None:
+    """Raise ValueError if a folder lacks one of the data set's files. given: the folder as it is written in config.yaml."""
+    if missing := [name for name, path in idx_files(folder).items() if path is None]:
+        raise ValueError(
+            f"config.yaml: mnist/data must be a folder with the four idx files of the data set, gzipped or not: {given} has no "
+            f"{missing[0]}"
+        )
 
 
 def epoch_minutes(network: dict, epoch: int) -> int:
