@@ -20,7 +20,7 @@ rule model_sizes:
         "../envs/environment.yaml"
     threads: 1
     params:
-        models=lambda wildcards: {name: NETWORKS[name] for name in MODELS},
+        models=lambda wildcards: {name: NETWORKS[name]["model"] for name in MODELS},
         schedule=lookup("mnist/schedule", within=config),
         mnist_steps=lookup("mnist/sampling/num_steps", within=config),
         stages=stages_counted,
