@@ -113,7 +113,7 @@ def test_the_single_step_figure_tells_what_was_measured(tmp_path):
         },
         distance=0.01,
         spread=0.25,
-        losses=pd.DataFrame({"images": [100, 200], "loss": [0.1, 0.05]}),
+        losses=pd.DataFrame({"epoch": [1, 2], "images": [100, 200], "loss": [0.1, 0.05]}),
         seed=180,
         n=500,
         made={"network": "small"},

@@ -385,7 +385,10 @@ def test_networks_to_compare_differ_only_in_what_they_predict(whole_config):
         "class_conditioned_epsilon": model | {"prediction_type": "epsilon"},
         "class_conditioned_v_prediction": model | {"prediction_type": "v_prediction"},
     }
-    mnist["predictions"] = {"model": "flow_matching", "epochs": 5}  # where there may be no signal, the noise is not enough
+    mnist["predictions"] = {
+        "model": "flow_matching",
+        "epochs": 5,
+    }  # where there may be no signal, the noise is not enough
     assert list(predictions(mnist)) == ["flow_matching", "flow_matching_v_prediction", "flow_matching_sample"]
     mnist["predictions"] = None
     assert predictions(mnist) == {}

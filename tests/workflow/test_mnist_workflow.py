@@ -113,7 +113,7 @@ def test_the_single_step_denoiser(finished):
     assert [one["name"] for one in chart] == ["the noisy digits", "trained at σ = 0.5", "each trained at its own σ"]
     assert chart[1]["x"] == [0, 0.2, 0.4, 0.5, 0.6, 0.8, 1] and chart[2]["x"] == [0.5, 0.8]
     losses = figure["blocks"][4]["chart"]["series"][0]
-    assert losses["x"][-1] == 400, "of both epochs"
+    assert losses["x"][-1] == 2, "of both epochs"
     distance = figure["metrics"][-1]
     assert distance["name"].startswith("from pure noise") and distance["value"] < 0.4
 

@@ -126,7 +126,7 @@ def single_step_figure(
         psnr: "noisy", "denoised": {sigma: dB}, and "own": those of denoisers that were trained at that sigma.
         distance: root mean square, a pixel, of what the network makes of pure noise and the mean of the training digits.
         spread: the same of the test digits and that mean.
-        losses: the epochs' losses, a table with "images" and "loss" (pandas).
+        losses: the epochs' losses, a table with "epoch", "images" and "loss" (pandas).
         n: test digits that were scored.
     """
     made = made | {"seed": seed}
@@ -172,19 +172,9 @@ def single_step_figure(
     best = dict(sorted((psnr["own"] | {sigma: psnr["denoised"][sigma]}).items()))
     series += [{"name": "each trained at its own σ", "x": list(best), "y": list(best.values())}] if psnr["own"] else []
     nothing = [
-        strip(
-            pictures["from_noise"],
-            "what it makes of ten different noises",
-            "Ten times nearly the same grey blur.",
-            sigma="noise alone",
-        ),
-        {
-            "picture": sheet(pictures["mean"], 1),
-            "label": "the mean of all training digits",
-            "alt": "A grey blur, the mean digit.",
-        }
-        | {"provenance": {}},
-    ]
+        strip(pictures["from_noise"][i : i + 1], f"made of noise {i + 1}", "A grey blur.", sigma="noise alone")
+        for i in range(3)
+    ] + [strip(pictures["mean"], "the mean of all training digits", "A grey blur, the mean digit.")]
     return {
         "id": "mnist_single_step",
         "title": "A denoiser of one step, and why it takes many",
@@ -216,7 +206,7 @@ def single_step_figure(
                 "panels": nothing,
                 "caption": "Another network sees no digit at all, only noise, and is asked for a digit. What it draws is the mean of all digits, because "
                 "that has the smallest squared error when nothing is known: its pixels are off that mean by "
-                f"{number_text(distance)} (root mean square), those of a real digit by {number_text(spread)}.",
+                f"{distance:.2g} (root mean square), those of a real digit by {spread:.2g}.",
             },
             {
                 "layout": "chart",
@@ -224,12 +214,12 @@ def single_step_figure(
                 "panels": [],
                 "chart": {
                     "kind": "line",
-                    "x": {"label": "images seen", "min": 0},
+                    "x": {"label": "epoch", "min": 0},
                     "y": {"label": "mean squared error", "log": True},
                     "series": [
                         {
                             "name": f"trained at σ = {sigma:g}",
-                            "x": losses["images"].tolist(),
+                            "x": (losses["images"] / losses["images"].max() * losses["epoch"].max()).round(3).tolist(),
                             "y": losses["loss"].tolist(),
                         }
                     ],
