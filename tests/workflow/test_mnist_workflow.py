@@ -97,7 +97,8 @@ def test_a_network_is_drawn_from_along_both_paths(finished):
     assert list(series) == ["DDPM", "DDIM", "DPM-Solver++", "Euler along the flow", "real digits"]
     for one in series.values():
         assert one["x"][0] == 1 and one["x"] == sorted(set(one["x"])) and one["x"][-1] <= 32
-    assert len({one["y"][0] for one in list(series.values())[:4]}) == 1, "one call is the same on every path"
+    first = [one["y"][0] for one in list(series.values())[:4]]
+    assert max(first) < 1.01 * min(first), "one call is the same on every path, but for where the cosine schedule ends"
     assert len({one["y"][-1] for one in list(series.values())[:4]}) == 4
     names = [metric["name"] for metric in figure["metrics"]]
     assert len(names) == len(set(names)) and all(metric["n"] == 100 for metric in figure["metrics"])
@@ -130,7 +131,8 @@ def test_another_data_set_has_its_own_folder_and_makes_everything_again(finished
     (folder,) = (finished.folder / "results/mnist").glob("data_own_*")
     assert len(list(folder.iterdir())) == 4
     shutil.rmtree(folder)
-    finished.run("--cores", 1, path, *tiny(finished))
+    finished.run("--cores", 1, *tiny(finished))
+    assert digests(finished.folder) == finished.made
 
 
 def test_the_scheduler_does_not_wake_itself_up(finished, tiny):
@@ -292,7 +294,7 @@ def test_a_damaged_checkpoint_is_named(new_workflow, finished, tiny):
         ({"epochs": "seven"}, 'config.yaml: mnist/epochs must be a whole number, not "seven"'),
         (
             {"epohcs": 3},
-            'config.yaml: mnist has an unknown entry "epohcs" (did you mean epochs?); known: data, sources',
+            'config.yaml: mnist has an unknown entry "epohcs" (did you mean epochs?); known: dataset, classes',
         ),
         ({"models": {"a/b": {"network": "small"}}}, 'config.yaml: "a/b" in mnist/models is not allowed'),
     ],
