@@ -22,7 +22,7 @@ from fun.reporting.charts import chart_svg, chart_table, ticks
 from fun.reporting.digit_figures import Epoch, Model, denoising_figure, samples_figure, schedules_figure
 from fun.reporting.figure import checksum, read_figure, write_figure
 from fun.reporting.numerals import exponent_text, factor_text, number_text, size_text
-from fun.reporting.page import RESOURCES, SECTIONS, render_page, story
+from fun.reporting.page import RESOURCES, SECTIONS, hero_strips, render_page, story
 from fun.reporting.provenance import made_table, value_text, without_folders
 from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
 
@@ -378,3 +378,11 @@ def test_numbers_are_written_as_one_reads_them():
     assert [number_text(value) for value in (None, -2, 0.98765, 0)] == ["–", "−2", "0.9877", "0"]
     assert [size_text(value) for value in (388_000, 4_304_695_110, 12)] == ["388 thousand", "4.3 billion", "12"]
     assert (factor_text(11107), factor_text(2.296), exponent_text(11107)) == ("11\u202f000", "2.3", "4.0")
+
+
+def test_the_top_of_the_page_has_a_strip_of_each_half(figures):
+    """Of several figures of a section, the first."""
+    marked = [figure for figure in figures if any(block.get("hero") for block in figure.blocks)]
+    assert [figure.section for figure, _ in hero_strips(marked)] == ["denoising", "training"]
+    again = [replace(figure, id=f"{figure.id}_again") for figure in marked]
+    assert [figure.id for figure, _ in hero_strips([*marked, *again])] == [figure.id for figure in marked]

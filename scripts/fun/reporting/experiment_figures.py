@@ -165,6 +165,7 @@ def denoising(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], l
         {
             "layout": "scrub",
             "title": f"All steps, from t = {noisiest}",
+            "hero": True,
             "panels": _states(drawn, rows[noisiest][0]),
         },
     ]

@@ -158,11 +158,13 @@ def story(figures):
 
 
 def hero_strips(figures):
-    """At most two strips of pictures, from the scrubs marked `hero`: (figure, [panel]), evenly spaced in time."""
+    """At most two strips of pictures, from the first scrub marked `hero` of each section: (figure, [panel]), evenly spaced in
+    time."""
     strips = []
     for figure in figures:
         for block in figure.blocks:
-            if block["layout"] == "scrub" and block.get("hero"):
+            taken = figure.section in {shown.section for shown, _ in strips}
+            if block["layout"] == "scrub" and block.get("hero") and not taken:
                 first = [group[0] for _, group in states(block["panels"])]
                 wide = first[0]["width"] > 3 * first[0]["height"]
                 count = min(HERO_STATES_WIDE if wide else HERO_STATES, len(first))
