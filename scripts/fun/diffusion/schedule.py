@@ -122,11 +122,11 @@ class NoiseSchedule:
     ) -> tuple[Tensor, Tensor]:
         """(x_0, noise) in x_t, given what a network of this prediction type predicts. Only "epsilon" divides by the signal, which
         a flow does not have at its start; "sample" divides by the noise, and is not for t = -1."""
-        signal, sigma = self._levels(t, x_t)
         if prediction_type == "epsilon":
-            return (x_t - sigma * prediction) / signal, prediction
+            return self.predict_x_start(x_t, t, prediction), prediction
         if prediction_type == "sample":
-            return prediction, (x_t - signal * prediction) / sigma
+            return prediction, self.noise_from_x_start(x_t, t, prediction)
+        signal, sigma = self._levels(t, x_t)
         if prediction_type == "v_prediction":
             power = signal**2 + sigma**2  # 1, unless the schedule is a flow
             return (signal * x_t - sigma * prediction) / power, (sigma * x_t + signal * prediction) / power

@@ -5,7 +5,7 @@
 
 Every network here is a function of (x_t, t, labels):
     x_t     (N, 1, 28, 28) float32
-    t       int, or (N,) int tensor in 0 .. T - 1
+    t       a timestep of the network's schedule, or (N,) of them
     labels  (N,) int64, 0 .. 9, or NO_CLASS (10); a network without class conditioning ignores them
 `predict` returns what the network was trained to predict (`prediction_type`, see NoiseSchedule.target), (N, 1, 28, 28).
 Calling the network returns (x_0, noise, None): None stands for the learned variance, which these networks do not have.

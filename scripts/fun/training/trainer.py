@@ -1,8 +1,8 @@
 """The training that every network here shares: loss, optimisers, moving average, and a state that resumes exactly.
 
-A network is trained on its own target (the noise, the clean image, the way of a flow) with plain mean squared error: convolutions
-by Muon, the rest by AdamW, unless told otherwise. The learning rate depends on the step and the epoch, never on the total number of epochs, so that a
-finished run can be extended. What the recipe achieves, and why it is as it is: docs/measurements.md.
+A network is trained on its own target (the noise, the clean image, the way of a flow) with plain mean squared error:
+convolutions by Muon, the rest by AdamW, unless told otherwise. The learning rate depends on the step and the epoch, never
+on the total number of epochs, so that a finished run can be extended. What the recipe achieves, and why it is as it is: docs/measurements.md.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def diffusion_loss(network, x_0: Tensor, labels: Tensor, t: Tensor, noise: Tenso
     """Mean squared error of network.predict on its own target: a scalar.
 
     Args:
-        x_0: (N, C, H, W) in [-1, 1].
+        x_0: (N, C, H, W), in the range of the network's pixels.
         t: (N,), timesteps of the network's schedule.
         noise: (N, C, H, W), standard normal.
         bfloat16: compute the network's convolutions and matrix products in bfloat16.
