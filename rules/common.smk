@@ -252,6 +252,12 @@ def called_checkpoint(wildcards):
     return checkpoint(wildcards.model, min(MNIST["calls"]["epoch"], NETWORKS[wildcards.model]["epochs"]))
 
 
+def diffusion_path():
+    """The schedule that diffusion's samplers walk along: that of the networks, unless they are all flows."""
+    name = MNIST["schedule"]["name"]
+    return "cosine" if name == "flow" else name
+
+
 def called_tables(n=None):
     """The tables of the networks that are drawn along several paths, with n digits for each number of calls."""
     return [f"results/mnist/{model}/calls_{n or MNIST['calls']['num_images']}.csv" for model in called_models()]

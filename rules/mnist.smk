@@ -296,6 +296,7 @@ rule sample_calls:
         model=lookup("{model}/model", within=NETWORKS),
         schedule=lookup("{model}/schedule", within=NETWORKS),
         pixels=lookup("{model}/pixels", within=NETWORKS),
+        diffusion=diffusion_path(),
         guidance_scale=lambda wildcards: mnist_sampling(wildcards)["guidance_scale"],
         guidance_below=lambda wildcards: mnist_sampling(wildcards)["guidance_below"],
         seed=lookup("mnist/seed", within=config),

@@ -18,16 +18,16 @@ from fun.judging.scores import DigitClassifier, FrechetDistance, frechet_floors,
 from fun.training.trainer import trained_network
 
 CALLS = (1, 2, 4, 8, 16, 32)  # at the most; where guidance asks twice a step, some of them are the same walk
-WALKS = {  # {name: (path, sampler)}
-    "DDPM": ("cosine", "ddpm"),
-    "DDIM": ("cosine", "ddim"),
-    "DPM-Solver++": ("cosine", "dpm_solver"),
-    "Euler along the flow": ("flow", "ddim"),
-}
 CHUNK = 50  # digits at a time, as in sample_epoch
 
 torch.set_num_threads(snakemake.threads)
 params, n = snakemake.params, int(snakemake.wildcards.n)
+WALKS = {  # {name: (path, sampler)}
+    "DDPM": (params.diffusion, "ddpm"),
+    "DDIM": (params.diffusion, "ddim"),
+    "DPM-Solver++": (params.diffusion, "dpm_solver"),
+    "Euler along the flow": ("flow", "ddim"),
+}
 schedule, device = make_schedule(**params.schedule), pick_device(params.device)
 network = trained_network(params.model, schedule, load_tensors(snakemake.input.checkpoint)[0]).to(device)
 classifier = DigitClassifier().eval()
