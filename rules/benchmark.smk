@@ -91,7 +91,6 @@ rule benchmark_table:
         "results/side_by_side/sampling.csv",
         "results/side_by_side/plans.csv",
         "results/side_by_side/jobs.csv",
-        called_tables(2000),  # not in the table; for docs/measurements.md
         code=modules("benchmark_table"),
     output:
         table="results/side_by_side/table.csv",

@@ -16,7 +16,7 @@ from fun.data.mnist import BLACK, load_labels, load_mnist, pick, proportional_la
 from fun.data.tensors import load_tensors, pick_device, save_tensors
 from fun.diffusion.digits import generate
 from fun.diffusion.sampling import randn
-from fun.diffusion.schedule import make_schedule
+from fun.diffusion.schedule import make_schedule, path_of
 from fun.networks.mnist_unets import NO_CLASS
 from fun.training.trainer import trained_network
 
@@ -53,8 +53,6 @@ digits = torch.arange(10).repeat(4)
 grid_seeds = (
     [params.seed + row for row in range(4) for _ in range(10)] if conditioned else range(params.seed, params.seed + 40)
 )
-T = schedule.num_train_timesteps
-path = schedule if sampling["path"] is None else make_schedule(sampling["path"], T)
 showcase = {}
 for way, how in ways.items():
     states = list(progress(draw(digits, grid_seeds, **how), "grid", sampling["num_steps"]))
@@ -75,6 +73,7 @@ showcase |= {
 test_images, test_labels = load_mnist(folder, "t10k", black)
 chosen = pick(test_labels, torch.arange(10).repeat(10))
 clean, labels = test_images[chosen], test_labels[chosen]
+T, path = schedule.num_train_timesteps, path_of(schedule, sampling["path"])
 noised_at = [T // 4, T // 2, 3 * T // 4]
 seeds = range(params.seed, params.seed + len(clean))
 showcase |= {"clean": grey_levels(clean), "clean_labels": labels, "noised_at": torch.tensor(noised_at)}

@@ -19,7 +19,7 @@ from fun.reporting.digit_figures import in_words_of
 from fun.reporting.figure import write_figure
 from fun.training.trainer import trained_network
 
-SIGMAS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)  # the assignment's
+SIGMAS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)  # the assignment's; the level that it was trained at joins them
 EACH = 50  # test digits of each class, if there are so many
 
 torch.set_num_threads(snakemake.threads)
@@ -33,11 +33,16 @@ seeds = range(params.seed, params.seed + len(clean))
 noise = randn(clean.shape[1:], [torch.Generator().manual_seed(seed) for seed in seeds], device)
 
 
+def load(network, checkpoint):
+    """The denoiser of a checkpoint."""
+    schedule = make_schedule(**network["schedule"])
+    return trained_network(network["model"], schedule, load_tensors(checkpoint)[0]).to(device)
+
+
 @torch.no_grad()
-def denoise_with(network, checkpoint, z):
-    """The network's estimate of the clean digits in z."""
-    trained = trained_network(network["model"], make_schedule(**network["schedule"]), load_tensors(checkpoint)[0])
-    return torch.cat([trained.to(device).predict(part, 0, none[: len(part)]) for part in z.split(50)])
+def denoise_with(denoiser, z):
+    """The denoiser's estimate of the clean digits in z."""
+    return torch.cat([denoiser.predict(part, 0, none[: len(part)]) for part in z.split(50)])
 
 
 def near(x):
@@ -46,11 +51,14 @@ def near(x):
 
 
 (main, *others, pure), (main_last, *others_last, pure_last) = params.networks.values(), last
-noisy = {sigma: clean + sigma * noise for sigma in SIGMAS}
-denoised = {sigma: denoise_with(main, main_last, z) for sigma, z in noisy.items()}
-own = {float(network["schedule"]["sigma"]): (network, path) for network, path in zip(others, others_last, strict=True)}
-own = {sigma: denoise_with(network, path, clean + sigma * noise) for sigma, (network, path) in own.items()}
-from_noise = denoise_with(pure, pure_last, noise)
+denoiser = load(main, main_last)
+noisy = {sigma: clean + sigma * noise for sigma in sorted({*SIGMAS, params.sigma})}
+denoised = {sigma: denoise_with(denoiser, z) for sigma, z in noisy.items()}
+own = {}
+for network, checkpoint in zip(others, others_last, strict=True):
+    sigma = float(network["schedule"]["sigma"])
+    own[sigma] = denoise_with(load(network, checkpoint), clean + sigma * noise)
+from_noise = denoise_with(load(pure, pure_last), noise)
 mean = load_mnist(folder, "train", black)[0].mean(0, keepdim=True).to(device)
 
 
@@ -58,7 +66,6 @@ def shown(x):
     return to_uint8(x[:10], black).numpy()
 
 
-trained_at = clean + params.sigma * noise
 figure = single_step_figure(
     sigma=params.sigma,
     pictures={
@@ -66,9 +73,9 @@ figure = single_step_figure(
         "noisy": {sigma: shown(z) for sigma, z in noisy.items()},
         "denoised": {sigma: shown(x) for sigma, x in denoised.items()},
         "epochs": {
-            "before": shown(trained_at),
-            "epoch 1": shown(denoise_with(main, early, trained_at)),
-            f"epoch {main['epochs']}": shown(denoise_with(main, main_last, trained_at)),
+            "before": shown(noisy[params.sigma]),
+            "epoch 1": shown(denoise_with(load(main, early), noisy[params.sigma])),
+            f"epoch {main['epochs']}": shown(denoised[params.sigma]),
         },
         "from_noise": shown(from_noise),
         "mean": shown(mean),

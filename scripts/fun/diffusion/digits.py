@@ -9,7 +9,7 @@ from torch import Tensor
 from fun.data.timesteps import spaced_timesteps, timestep_pairs
 from fun.diffusion.guidance import Branch, predict
 from fun.diffusion.sampling import State, denoise, make_step, on_path, randn
-from fun.diffusion.schedule import NoiseSchedule, make_schedule
+from fun.diffusion.schedule import NoiseSchedule, path_of
 from fun.networks.mnist_unets import NO_CLASS
 
 
@@ -47,7 +47,7 @@ def generate(
         x_t, start: images (N, 1, 28, 28) noised to the timestep `start`, to begin with; by default pure noise.
     """
     own, T = network.schedule, network.schedule.num_train_timesteps
-    schedule = own if path is None else make_schedule(path, T)
+    schedule = path_of(own, path)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     timesteps = spaced_timesteps(spacing, T, num_steps)
     branches, unconditional = [Branch(labels)], torch.full_like(labels, NO_CLASS)
@@ -72,8 +72,7 @@ def generate(
 
 def calls_made(schedule: NoiseSchedule, path: str | None, num_steps: int, guidance_below: float) -> int:
     """How often `generate` asks a network of this schedule for each digit: once a step, twice where it is guided."""
-    T = schedule.num_train_timesteps
-    walked = schedule if path is None else make_schedule(path, T)
+    T, walked = schedule.num_train_timesteps, path_of(schedule, path)
     steps = spaced_timesteps("trailing", T, num_steps)
     return num_steps + sum(schedule.along(walked, t)[0] <= guidance_below * T for t in steps)
 

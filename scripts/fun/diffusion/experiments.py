@@ -21,7 +21,7 @@ from fun.diffusion.cascade import Stage
 from fun.diffusion.filters import frequency_bands
 from fun.diffusion.guidance import Branch, predict
 from fun.diffusion.sampling import State, denoise, make_step, on_path, randn
-from fun.diffusion.schedule import NoiseSchedule, make_schedule
+from fun.diffusion.schedule import NoiseSchedule, path_of
 from fun.diffusion.similarity import best_blur, psnr, ssim
 from fun.diffusion.views import make_view
 
@@ -55,8 +55,7 @@ class Sampler:
     @cached_property
     def schedule(self) -> NoiseSchedule:
         """The path from noise to image."""
-        own = self.stage.schedule
-        return own if self.path is None else make_schedule(self.path, own.num_train_timesteps)
+        return path_of(self.stage.schedule, self.path)
 
     def image(self, path: str) -> Tensor:
         """The picture `path` at this stage's size: (1, 3, size, size)."""

@@ -220,3 +220,8 @@ SCHEDULES = {"linear": NoiseSchedule.linear, "cosine": NoiseSchedule.cosine, "fl
 def make_schedule(name: str, *levels: float, **how: float) -> NoiseSchedule:
     """The schedule called `name`: one of SCHEDULES, with T timesteps, or "one_level", with a signal and a sigma."""
     return (SCHEDULES | {"one_level": OneLevel})[name](*levels, **how)
+
+
+def path_of(own: NoiseSchedule, path: str | None) -> NoiseSchedule:
+    """The schedule to walk along from noise to image: the network's own, or the one called `path`, with as many timesteps."""
+    return own if path is None else make_schedule(path, own.num_train_timesteps)

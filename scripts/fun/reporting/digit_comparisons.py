@@ -69,15 +69,15 @@ def calls_figure(networks: dict[str, dict], tables: dict) -> dict:
             rows = rows.drop_duplicates("calls")
             series.append({"name": walk, "x": rows["calls"].tolist(), "y": rows["frechet_distance"].tolist()})
             for row in rows.itertuples():
-                name = f"{model.replace('_', '-')}, {walk}, {row.calls} calls" if row.calls > 1 else None
-                if name or walk == table["walk"].iloc[0]:
-                    name = name or f"{model.replace('_', '-')}, one call"
-                    metrics += [
-                        {"name": f"{name}: class accuracy", "unit": "%", "goal": "higher", "n": int(row.accuracy_n)}
-                        | {key: 100 * getattr(row, f"accuracy_{key}") for key in ("value", "low", "high")},
-                        {"name": f"{name}: Fréchet distance", "value": row.frechet_distance, "goal": "lower"}
-                        | {"n": int(row.accuracy_n)},
-                    ]
+                if row.calls == 1 and walk != table["walk"].iloc[0]:
+                    continue  # one call is the same on every path
+                how = "one call" if row.calls == 1 else f"{walk}, {row.calls} calls"
+                name, n = f"{model.replace('_', '-')}, {how}", int(row.accuracy_n)
+                read = {key: getattr(row, f"accuracy_{key}") for key in ("value", "low", "high")}
+                metrics.append({"name": f"{name}: class accuracy"} | as_percent(read | {"n": n}))
+                metrics.append(
+                    {"name": f"{name}: Fréchet distance", "value": row.frechet_distance, "goal": "lower", "n": n}
+                )
         floor = table["frechet_floor"].iloc[0]
         series.append({"name": "real digits", "x": series[0]["x"], "y": [floor] * len(series[0]["x"])})
         blocks.append(
@@ -93,7 +93,6 @@ def calls_figure(networks: dict[str, dict], tables: dict) -> dict:
                 },
             }
         )
-    n = int(next(iter(tables.values()))["accuracy_n"].iloc[0])
     return {
         "id": "mnist_calls",
         "title": "Diffusion or flow: what is owed to the target, and what to the path?",

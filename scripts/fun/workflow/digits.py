@@ -17,7 +17,7 @@ CLASSES = {  # torchvision's names
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 ARCHITECTURE = ("network", "width", "class_conditioned", "prediction_type", "time")  # what make_network takes
 # {network: (images a second that it trains on, on one core, width)}; somewhat fewer than measured in docs/benchmarks.md.
-TRAINING_RATES = {"small": (360, 32), "cs180": (27, 64)}
+TRAINING_RATES = {"small": (300, 32), "cs180": (40, 64)}
 FORWARD = 3  # times as many images a second go through a network that is not trained
 SHORT = 60  # seconds: shorter epochs of a single-step denoiser are one job, since starting it takes as long
 BESIDES = 400  # images that an epoch's job draws besides those that are scored: grids, and test digits to denoise
@@ -32,7 +32,7 @@ def complete_mnist(mnist: dict) -> None:
     """
     models = mnist["models"]
     for name, entry in models.items():
-        flow = (entry["schedule"] or mnist["schedule"]["name"]) == "flow"
+        flow = _schedule(mnist, entry)["name"] == "flow"
         entry.setdefault(
             "prediction_type", "flow" if flow else {"small": "sample", "cs180": "epsilon"}[entry["network"]]
         )
@@ -59,6 +59,11 @@ def complete_mnist(mnist: dict) -> None:
         raise ValueError("mnist lacks the entry data, the folder of the data set own")
 
 
+def _schedule(mnist, entry):
+    """The schedule of a model's entry: its own, or that of all."""
+    return mnist["schedule"] | ({"name": entry["schedule"]} if entry["schedule"] else {})
+
+
 def _called(mnist):
     return mnist["calls"]["models"] if mnist["calls"] else []
 
@@ -79,11 +84,12 @@ def _check_steps(mnist, model):
 
 def networks(mnist: dict) -> dict[str, dict]:
     """Every network that can be trained, by name: what it is ("model"), its "schedule", "pixels", "training", "images_per_epoch",
-    "epochs", and after which of them a checkpoint is "kept": one job trains from one to the next. How it is drawn from is not in it, since that is no reason to train it again."""
+    "epochs", and after which of them a checkpoint is "kept", where one job trains from one to the next. How it is drawn from
+    is left out: that is no reason to train it again."""
     found = {
         name: {
             "model": {key: entry[key] for key in ARCHITECTURE if key in entry},
-            "schedule": mnist["schedule"] | ({"name": entry["schedule"]} if entry["schedule"] else {}),
+            "schedule": _schedule(mnist, entry),
             "pixels": entry["pixels"],
             "training": mnist["training"],
             "images_per_epoch": mnist["images_per_epoch"],
@@ -101,8 +107,8 @@ def predictions(mnist: dict) -> dict[str, dict]:
         return {}
     name = mnist["predictions"]["model"]
     entry = mnist["models"][name]
-    on_flow = (entry["schedule"] or mnist["schedule"]["name"]) == "flow"
-    kinds = ("flow" if on_flow else "epsilon", "v_prediction", "sample")
+    flow = _schedule(mnist, entry)["name"] == "flow"
+    kinds = ("flow" if flow else "epsilon", "v_prediction", "sample")
     others = [kind for kind in kinds if kind != entry["prediction_type"]]
     return {name: entry} | {f"{name}_{kind}": entry | {"prediction_type": kind} for kind in others}
 
@@ -140,9 +146,8 @@ def digit_sampling(mnist: dict, model: str) -> dict:
     """How digits are drawn with a model: mnist/sampling, where the model's own entry does not differ."""
     scored = ("epochs", "num_images", "num_images_early", "early_until")
     shared = {name: value for name, value in mnist["sampling"].items() if name not in scored}
-    own = (
-        model if model in mnist["models"] else mnist["predictions"]["model"]
-    )  # those compared with it are drawn as it is
+    # The networks that are compared with a model are drawn from as it is.
+    own = model if model in mnist["models"] else mnist["predictions"]["model"]
     return shared | mnist["models"][own]["sampling"]
 
 
