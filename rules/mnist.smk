@@ -298,7 +298,7 @@ rule sample_calls:
         pixels=lookup("{model}/pixels", within=NETWORKS),
         diffusion=diffusion_path(),
         guidance_scale=lambda wildcards: mnist_sampling(wildcards)["guidance_scale"],
-        guidance_below=lambda wildcards: mnist_sampling(wildcards)["guidance_below"],
+        guidance_interval=lambda wildcards: mnist_sampling(wildcards)["guidance_interval"],
         seed=lookup("mnist/seed", within=config),
         device=lookup("mnist/device", within=config),
     script:

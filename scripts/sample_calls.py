@@ -39,10 +39,10 @@ folder = Path(snakemake.input.data[0]).parent
 wanted = proportional_labels(load_labels(folder, "train"), n)
 floors = frechet_floors(distance, reference["test_features"], load_labels(folder, "t10k"), wanted, params.seed)
 walks = {
-    (name, path, sampler, steps): calls_made(schedule, path, steps, params.guidance_below)
+    (name, path, sampler, steps): calls_made(schedule, path, steps, params.guidance_interval)
     for name, (path, sampler) in WALKS.items()
     for calls in CALLS
-    for steps in [most_steps(schedule, path, calls, params.guidance_below)]
+    for steps in [most_steps(schedule, path, calls, params.guidance_interval)]
 }
 rows = []
 for (name, path, sampler, steps), calls in progress(walks.items(), "walks"):
@@ -56,7 +56,7 @@ for (name, path, sampler, steps), calls in progress(walks.items(), "walks"):
             "trailing",
             steps,
             params.guidance_scale,
-            params.guidance_below,
+            params.guidance_interval,
             path=path,
             black=BLACK[params.pixels],
         )

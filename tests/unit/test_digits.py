@@ -52,13 +52,13 @@ def test_estimates_are_kept_in_the_range_of_the_pixels(pixels):
 def test_calls_are_counted_as_they_are_made(own, path):
     for steps in (1, 2, 5, 18):
         network = Asked(own)
-        list(generate(network, LABELS, SEEDS, "ddim", "trailing", steps, 2.0, 0.75, path=path))
+        list(generate(network, LABELS, SEEDS, "ddim", "trailing", steps, 2.0, (0, 0.75), path=path))
         halves = sum(len(labels) // len(LABELS) for labels in network.labels)
-        assert halves == calls_made(network.schedule, path, steps, 0.75)
+        assert halves == calls_made(network.schedule, path, steps, (0, 0.75))
     schedule = make_schedule(own, 300)
     for calls in (1, 2, 3, 8, 33):
-        steps = most_steps(schedule, path, calls, 0.75)
-        assert calls_made(schedule, path, steps, 0.75) <= calls < calls_made(schedule, path, steps + 1, 0.75)
+        steps = most_steps(schedule, path, calls, (0, 0.75))
+        assert calls_made(schedule, path, steps, (0, 0.75)) <= calls < calls_made(schedule, path, steps + 1, (0, 0.75))
 
 
 def test_paths_and_calls_are_compared(tmp_path):

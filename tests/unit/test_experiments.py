@@ -13,6 +13,7 @@ from fun.data.timesteps import spaced_timesteps
 from fun.diffusion.cascade import load_stage
 from fun.diffusion.experiments import TASKS, Sampler, make_samples, run
 from fun.diffusion.filters import gaussian_blur
+from fun.diffusion.pieces import lay
 from fun.diffusion.sampling import make_step
 from fun.diffusion.similarity import best_blur, psnr
 from fun.diffusion.views import VIEWS
@@ -115,7 +116,7 @@ def test_tasks_of_the_library_are_those_of_the_schema():
         assert ("upsample" in known) == (tasks_of(SCHEMA)[name]["stages"] == ["stage_1", "stage_2"])
         assert ("enlarge" in known) == ("stage_2" in known) and ("licence" in known) == ("image" in known)
         shown_only = {"task", "title", "caption", "stage_1", "stage_2", "upsample", "enlarge", "licence"}
-        shown_only |= {"prompt", "negative_prompt", "style"}
+        shown_only |= {"prompt", "negative_prompt", "style"} | ({"prompts"} if "pairs" in known else set())
         assert known.keys() == {*task.axes, *entries} | (known.keys() & shown_only), "an entry that nobody reads"
     rules = SCHEMA["$defs"]["experiment"]["allOf"]
     assert {rule["if"]["properties"]["task"]["const"]: rule["then"]["$ref"] for rule in rules} == {
@@ -124,8 +125,7 @@ def test_tasks_of_the_library_are_those_of_the_schema():
 
 
 def test_names_of_the_library_are_those_of_the_schema():
-    views = SCHEMA["$defs"]["visual_anagram"]["properties"]["views"]["items"]["properties"]
-    assert set(views["view"]["enum"]) == set(VIEWS), (
+    assert set(SCHEMA["$defs"]["view"]["enum"]) == set(VIEWS), (
         "rules/experiments.schema.yaml, enum of view: other views than VIEWS"
     )
     assert set(SCHEMA["x-masks"]) == set(MASKS)
@@ -136,12 +136,15 @@ def test_names_of_the_library_are_those_of_the_schema():
     assert set(sampling) | {"noise_level"} == set(SCHEMA["$defs"]["stage_2"]["properties"])
 
 
+COMPARED = ("guidance_scales", "samplers", "steps")  # by default those of the stage
+
+
 def test_every_entry_is_described_and_bounded():
     for name in TASKS:
         for key, entry in SCHEMA["$defs"][name]["properties"].items():
             entry = follow(entry)
             assert entry.get("description"), f"{name}/{key}"
-            required = key in ("task", *SCHEMA["$defs"][name]["required"]) or key in ("title", "guidance_scales")
+            required = key in ("task", *SCHEMA["$defs"][name]["required"]) or key in ("title", *COMPARED)
             assert required or "default" in entry, f"{name}/{key}"
             kinds = entry.get("type", [])
             for kind, bound in (("string", "maxLength"), ("array", "maxItems"), ("integer", "maximum")):
@@ -230,7 +233,7 @@ def test_an_anagram_is_one_call_a_step(make_sampler, stage, views):
 
 @pytest.mark.parametrize("prompts, sigmas", [(PROMPTS[:2], [1.0]), (PROMPTS, [2.0, 1.0])])
 def test_a_hybrid_is_one_call_a_step(make_sampler, prompts, sigmas):
-    experiment = {"prompts": prompts, "sigmas": sigmas, "kernel_size": None}
+    experiment = {"prompts": prompts, "sigmas": sigmas, "kernel_size": None, "image": None}
     run("hybrid_image", experiment, make_sampler(network=Counter), [{"seed": 0}])
     assert Counter.calls == [len(prompts) + 1] * SETTINGS["steps"]
 
@@ -244,12 +247,55 @@ def test_an_anagram_of_one_prompt_and_no_view_is_that_prompts_picture(make_sampl
 
 def test_a_hybrid_of_one_prompt_is_that_prompts_picture(make_sampler):
     for stage, low in (("stage_1", None), ("stage_2", torch.zeros(1, 3, 16, 16))):
-        experiment = {"prompts": [PROMPTS[0]] * 2, "sigmas": [1.0], "kernel_size": 7}
+        experiment = {"prompts": [PROMPTS[0]] * 2, "sigmas": [1.0], "kernel_size": 7, "image": None}
         hybrid = run("hybrid_image", experiment, make_sampler(stage, variance="small"), [{"seed": 0}], low)["x_0"]
         plain = [{"seed": 0, "prompt": PROMPTS[0]}]
         assert (
             hybrid - run("text_to_image", {}, make_sampler(stage, variance="small"), plain, low)["x_0"]
         ).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm_solver"])
+def test_pieces_end_as_an_arrangement_of_the_picture(make_sampler, picture, sampler):
+    samples = [sample | {"pieces": count} for count in (4, 64) for sample in samples_of([0, 1])]
+    made = run("pieces", {"image": picture, "turns": False}, make_sampler(sampler=sampler), samples)
+    source = made["original"][0].numpy()
+    for x_0, order, quarters, sample in zip(*(made[k] for k in ("x_0", "order", "quarters")), samples, strict=True):
+        lying = order[order >= 0].numpy(), quarters[order >= 0].numpy()
+        assert sorted(lying[0]) == list(range(sample["pieces"]))
+        assert np.array_equal(lay(source, *lying), x_0.numpy())
+
+
+def test_a_pair_of_prompts_is_their_anagram(make_sampler):
+    """In a batch with other pairs, and alone."""
+    pairs, seeds = [PROMPTS[:2], PROMPTS[1:]], [0, 5]
+    samples = make_samples("prompt_pairs", {"pairs": pairs, "seeds": seeds})
+    drawn = run("prompt_pairs", {"view": "rotate_180", "view_seed": 0}, make_sampler(), samples)["x_0"]
+    for k, (first, second) in enumerate(pairs):
+        views = [{"view": "identity", "prompt": first, "seed": 0}, {"view": "rotate_180", "prompt": second, "seed": 0}]
+        alone = run("visual_anagram", {"views": views}, make_sampler(), [{"seed": seed} for seed in seeds])["x_0"]
+        assert (drawn[2 * k : 2 * k + 2] - alone).abs().max() < 1e-4
+
+
+def test_samplers_and_steps_are_compared_as_if_each_were_configured(make_sampler):
+    entries = {"prompts": PROMPTS[:2], "samplers": ["ddim", "dpm_solver"], "steps": [3, 2], "seeds": [4]}
+    samples = make_samples("text_to_image", entries)
+    drawn = run("text_to_image", {}, make_sampler(), samples)["x_0"]
+    for x_0, sample in zip(drawn, samples, strict=True):
+        one = make_sampler(sampler=sample["sampler"], steps=sample["steps"])
+        alone = run("text_to_image", {}, one, [{"prompt": sample["prompt"], "seed": 4}])["x_0"]
+        assert (x_0 - alone[0]).abs().max() < 1e-4
+    low = torch.zeros(len(samples), 3, 16, 16)  # in stage II there is nothing to compare
+    larger = run("text_to_image", {}, make_sampler("stage_2", Counter), samples, low)["x_0"]
+    assert len(Counter.calls) == SETTINGS["steps"] and (larger[0] - larger[1]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("interval, guided", [((0, 1), 10), ((0.2, 0.8), 7), ((0.95, 1), 0), ((0, 0), 1)])
+def test_guidance_in_an_interval(make_sampler, interval, guided):
+    """Outside of it the unconditional half is not even computed. Timesteps are 900, 800, ..., 0."""
+    sampler = make_sampler(network=Counter, steps=10, spacing="leading", guidance_interval=interval)
+    run("text_to_image", {}, sampler, samples_of([0]))
+    assert sorted(Counter.calls) == [1] * (10 - guided) + [2] * guided
 
 
 @pytest.mark.parametrize("mask", ["right", "hole"])

@@ -1,19 +1,22 @@
 """Each experiment's figure from its pictures, without the workflow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import yaml
 from PIL import Image
 
-from fun.data.images import make_mask
+from fun.data.images import make_mask, to_picture
 from fun.data.prompts import prompts_of
 from fun.diffusion.cascade import load_stage
 from fun.diffusion.experiments import Sampler, make_samples, run
+from fun.diffusion.filters import motion_blur
 from fun.diffusion.views import make_view
 from fun.reporting.experiment_figures import FIGURES, STAGES, Drawn
 from fun.reporting.figure import read_figure, write_figure
-from fun.workflow.experiments import read_schema, tasks_of
+from fun.workflow.experiments import pictures_of, read_experiments, read_schema, tasks_of
 from project import PROJECT
 
 EXPERIMENTS = yaml.safe_load((PROJECT / "tests/support/experiments_tiny.yaml").read_text()) | {
@@ -47,25 +50,23 @@ def pictures(tmp_path_factory):
     return folder
 
 
-def completed(name, pictures):
-    """An experiment as the workflow gives it to its jobs."""
-    experiment = dict(EXPERIMENTS[name])
-    for key, entry in SCHEMA["$defs"][experiment["task"]]["properties"].items():
-        if "default" in entry:
-            experiment.setdefault(key, entry["default"])
-    if isinstance(experiment["seeds"], int):
-        experiment["seeds"] = list(range(experiment["seeds"]))
-    views = [{"seed": 0} | view for view in experiment.get("views", [])]
-    files = {key: str(pictures / experiment[key]) for key in ("image", "mask") if ".png" in experiment.get(key, "")}
-    return experiment | files | ({"views": views} if views else {})
+@pytest.fixture(scope="module")
+def experiments(pictures):
+    """The experiments as the workflow gives them to its jobs."""
+    (pictures / "experiments.yaml").write_text(yaml.safe_dump(EXPERIMENTS))
+    found = read_experiments("experiments.yaml", SCHEMA, pictures, 16)
+    for experiment in found.values():
+        files = pictures_of(experiment, SCHEMA["x-masks"])
+        experiment |= {entry: str(pictures / path) for entry, path in files.items()}
+    return found
 
 
 @pytest.fixture(scope="module")
-def drawn(stages, pictures):
+def drawn(stages, experiments):
     """{experiment: (experiment, what its stages made)}."""
 
     def draw(name):
-        experiment = completed(name, pictures)
+        experiment = experiments[name]
         made, low = {}, None
         embeds = {prompt: torch.randn(77, 32) for prompt in prompts_of(experiment)}
         samples = make_samples(experiment["task"], experiment)
@@ -76,6 +77,7 @@ def drawn(stages, pictures):
             arrays, low = {key: tensor.numpy() for key, tensor in tensors.items()}, tensors["x_0"]
             rates = [{"name": f"prompt seen, from t = {t}", "value": 0.5, "low": 0.2, "high": 0.8} for t in (390, 690)]
             judged = {"success": [True] * len(samples), "reads": ["red"] * len(samples), "metrics": rates}
+            judged["readings"] = [{"reads": ["red"] * len(samples), "right": [True] * len(samples)}] * 2
             made[stage] = Drawn(
                 STAGES[stage], arrays, samples, {"model": "tiny"}, SAMPLING | {"guidance_scale": 3.0}, judged
             )
@@ -94,10 +96,10 @@ def test_every_experiment_has_a_figure(drawn, name, tmp_path):
     figure = read_figure(path)
     shown = [panel for block in figure.blocks for panel in block["panels"]]
     seeds = {panel["provenance"]["seed"] for panel in shown if "seed" in panel["provenance"]}
-    if experiment["task"] != "denoising":  # which shows one seed, and measures all
+    if experiment["task"] not in ("denoising", "prompt_pairs"):  # they show one seed (the best), and measure all
         assert seeds >= set(experiment["seeds"]), "every seed is shown"
     for stage in made.values():
-        if experiment["task"] not in ("forward_process", "denoising"):
+        if experiment["task"] not in ("forward_process", "denoising", "prompt_pairs", "pieces"):
             grids = [block for block in figure.blocks if block.get("title", "").startswith(stage.title)]
             assert sum(len(grid["panels"]) for grid in grids if grid["layout"] == "grid") == len(stage.samples)
 
@@ -139,6 +141,55 @@ def test_an_anagram_turns_into_what_its_view_shows(drawn):
     upright = np.asarray(panels[0]["picture"])[::-1]  # the first view is upside down
     jigsaw = make_view("jigsaw", 16, 3).view(upright.transpose(2, 0, 1)).transpose(1, 2, 0)
     assert np.array_equal(np.asarray(panels[1]["picture_after"]), jigsaw)
+
+
+def test_pairs_stand_in_a_table_with_what_came_of_them(drawn):
+    """Of two samples a pair: both readings right; one right, the first alone; none right."""
+    experiment, made = drawn["prompt_pairs"]
+    stage = made["stage_1"]
+    right = [(True, True), (True, True), (False, False), (True, False), (False, False), (False, False)]
+    readings = [{"reads": ["a"] * 6, "right": list(column)} for column in zip(*right, strict=True)]
+    stage = replace(stage, judged=stage.judged | {"readings": readings})
+    (table,), _ = FIGURES["prompt_pairs"](experiment, {"stage_1": stage})
+    assert table["rows"] == ["six", "nine", "eight"] and table["columns"] == 3
+    labels = np.array([panel["label"] for panel in table["panels"]]).reshape(3, 3)
+    assert labels.tolist() == [
+        ["six", "2 of 2", "0 of 2"],
+        ["–", "nine", "0 of 2"],
+        ["six 1", "neither 2", "eight"],
+    ]
+    pictures = [np.asarray(panel["picture"]) for panel in table["panels"]]
+    assert np.array_equal(pictures[3], pictures[1][::-1, ::-1])  # the same picture under the view
+    x_0 = stage.arrays["x_0"]
+    assert np.array_equal(pictures[2], np.asarray(to_picture(x_0[3])))  # the better of the two
+    unjudged, _ = FIGURES["prompt_pairs"](experiment, {"stage_1": replace(stage, judged=None)})
+    assert unjudged[0]["panels"][1]["label"] == "2 drawn"
+
+
+def test_pieces_travel_from_the_picture_to_their_arrangement(drawn):
+    experiment, made = drawn["pieces"]
+    (travel, grid), _ = FIGURES["pieces"](experiment, made)
+    source = np.asarray(to_picture(made["stage_1"].arrays["source"][0]))
+    assert [panel["label"] for panel in travel["panels"][:2]] == ["4 pieces", "16 pieces"]
+    for panel, last, laid in zip(travel["panels"][:2], travel["panels"][-2:], grid["panels"], strict=True):
+        assert np.array_equal(np.asarray(panel["picture"]), source)
+        assert np.array_equal(np.asarray(last["picture"]), np.asarray(laid["picture"]))
+        assert sorted(np.asarray(laid["picture"]).ravel()) == sorted(source.ravel())
+
+
+def test_a_hybrid_is_seen_in_each_way(drawn):
+    experiment, made = drawn["colour_hybrid"]
+    given, faded, *grids = FIGURES["colour_hybrid"](experiment, made)[0]
+    assert len(given["panels"]) == 1 and len(grids) == 2
+    grey, *_, whole, colour = [np.asarray(panel["picture"]).astype(int) for panel in faded["panels"]]
+    assert np.ptp(grey, axis=2).max() == 0 and np.ptp(whole, axis=2).max() > 0
+    assert np.median(np.abs(colour.mean(2) - 127.5)) < 1  # but where a colour is out of range
+    experiment, made = drawn["motion_hybrid"]
+    moved, grid = FIGURES["motion_hybrid"](experiment, made)[0]
+    still, *_, last = [np.asarray(panel["picture"]).astype(float) for panel in moved["panels"]]
+    x_0 = torch.from_numpy(made["stage_1"].arrays["x_0"]).clamp(-1, 1)
+    blurred = np.asarray(to_picture(motion_blur(x_0, 4, 45)[0].numpy()))
+    assert np.abs(last - blurred).mean() < 3 < np.abs(still - blurred).mean()  # grey levels
 
 
 def test_denoising_tells_what_was_measured(drawn):

@@ -1,7 +1,9 @@
+from functools import partial
+
 import pytest
 import torch
 
-from fun.diffusion.filters import frequency_bands
+from fun.diffusion.filters import gaussian_blur, parts
 from fun.diffusion.guidance import Branch, predict
 from fun.diffusion.views import make_view
 
@@ -96,7 +98,7 @@ def test_anagram_of_n_views_is_one_call_of_2n(x_t, names):
 def test_hybrid_of_n_prompts_is_one_call_of_n_plus_1(x_t):
     for sigmas in ([2.0], [2.0, 1.0]):
         network = Recorder()
-        bands = frequency_bands(sigmas)
+        bands = parts([partial(gaussian_blur, sigma=sigma) for sigma in sigmas])
         branches = [Branch(cond(i + 1), part=band) for i, band in enumerate(bands)]
         found = predict(network, x_t, 300, branches, 7.0, cond(0))
         assert network.batches == [(len(bands) + 1) * N]

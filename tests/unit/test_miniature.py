@@ -248,7 +248,7 @@ def test_illusions_are_judged_only_where_each_of_their_prompts_can_be(judge, pro
     hybrid = {"task": "hybrid_image", "prompts": [right, prompt], "sigmas": [1.0]}
     made = judge_digits(judge, hybrid, {"x_0": x_0}, [{}, {}], 16)
     assert made["success"] == [None, None]
-    assert [metric["name"] for metric in made["metrics"]] == ["seven from afar (blurred)"]
+    assert [metric["name"] for metric in made["metrics"]] == ["seven blurred by 1 px"]
 
 
 # --- what ships ---

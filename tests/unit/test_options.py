@@ -13,10 +13,11 @@ from transformers import CLIPModel
 from fun.data.images import to_picture
 from fun.data.layout import stored_as
 from fun.diffusion.cascade import load_stage
-from fun.diffusion.filters import gaussian_blur
+from fun.diffusion.filters import gaussian_blur, grey, motion_blur
 from fun.diffusion.text_encoder import load_text_encoder
 from fun.judging.clip import load_clip
-from fun.judging.clip_readings import alignment, concealment, judge_by_clip, rank_seeds, readings_of
+from fun.judging.clip_readings import alignment, concealment, judge_by_clip, rank_seeds
+from fun.judging.readings import readings_of
 from fun.weights.hub import Part, needed
 from fun.weights.safety import black_out, mark, paste_watermark
 from fun.weights.safety_checker import SafetyChecker, load_checker, load_watermark
@@ -236,18 +237,31 @@ def test_alignment_and_concealment_by_hand():
 def test_readings_are_the_pictures_as_they_are_meant_to_be_seen():
     x_0, samples = pictures(2, 32), [{"seed": 0}, {"seed": 1}]
     views = [{"view": "identity", "prompt": "a", "seed": 0}, {"view": "rotate_180", "prompt": "b", "seed": 0}]
-    plain, turned = readings_of({"views": views}, x_0, samples, 16)
+    plain, turned = readings_of({"task": "visual_anagram", "views": views}, x_0, samples, 16)
     assert torch.equal(plain.pictures, x_0) and torch.equal(turned.pictures, x_0.flip(2, 3))
     assert turned.prompts == ["b", "b"]
-    far, near = readings_of({"prompts": ["far", "near"], "sigmas": [1.0]}, x_0, samples, 16)
+    hybrid = {"task": "hybrid_image", "prompts": ["far", "near"], "sigmas": [1.0]}
+    far, near = readings_of(hybrid, x_0, samples, 16)
     assert torch.equal(near.pictures, x_0) and near.prompts == ["near"] * 2 and far.prompts == ["far"] * 2
     assert torch.equal(far.pictures, gaussian_blur(x_0, 2.0))  # two pixels of stage II are one of stage I
+    colour = {"task": "colour_hybrid", "prompts": ["grey", "coloured"]}
+    without, coloured = readings_of(colour, x_0, samples, 16)
+    assert torch.equal(without.pictures, grey(x_0)) and torch.equal(coloured.pictures, x_0)
+    motion = {"task": "motion_hybrid", "prompts": ["moved", "still"], "length": 3, "angle": 90}
+    moved, still = readings_of(motion, x_0, samples, 16)
+    assert torch.equal(moved.pictures, motion_blur(x_0, 6, 90)) and torch.equal(still.pictures, x_0)
+    for inverse in (hybrid | {"prompts": ["b"]}, colour | {"prompts": ["b"]}, motion | {"prompts": ["b"]}):
+        (whole,) = readings_of(inverse, x_0, samples, 16)  # the other part shows the user's picture
+        assert torch.equal(whole.pictures, x_0) and whole.prompts == ["b", "b"]
+    pairs = {"task": "prompt_pairs", "view": "rotate_180", "view_seed": 0}
+    first, second = readings_of(pairs, x_0, [{"pair": ["a", "b"]}, {"pair": ["c", "d"]}], 16)
+    assert torch.equal(second.pictures, x_0.flip(2, 3)) and (first.prompts, second.prompts) == (["a", "c"], ["b", "d"])
 
 
 def test_a_sample_succeeds_when_each_reading_is_nearest_to_its_own_prompt(clip):
     prompts, x_0 = ["a dog", "an old man"], pictures(8, 64)
     samples = [{"prompt": prompt, "seed": seed} for prompt in prompts for seed in range(4)]
-    judged = judge_by_clip(clip, {"prompts": prompts}, x_0, samples, 64)
+    judged = judge_by_clip(clip, {"task": "text_to_image", "prompts": prompts}, x_0, samples, 64)
     cosines = clip.embed_pictures(x_0) @ clip.embed_texts(prompts).T
     own = torch.tensor([0] * 4 + [1] * 4)
     assert judged["success"] == (cosines.argmax(1) == own).tolist() and len(set(judged["success"])) == 2
@@ -258,7 +272,7 @@ def test_a_sample_succeeds_when_each_reading_is_nearest_to_its_own_prompt(clip):
 
 def test_one_prompt_alone_is_scored_but_neither_right_nor_wrong(clip):
     samples = [{"prompt": "a dog", "seed": 0, "start": start} for start in (960, 390)]
-    judged = judge_by_clip(clip, {"prompt": "a dog"}, pictures(2), samples, 32)
+    judged = judge_by_clip(clip, {"task": "image_to_image", "prompt": "a dog"}, pictures(2), samples, 32)
     assert judged["success"] == [None, None] and judged["ranks"] == [None, None]
     assert [metric["name"] for metric in judged["metrics"]] == ["CLIP score, start 960", "CLIP score, start 390"]
 

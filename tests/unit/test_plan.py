@@ -100,7 +100,37 @@ def test_experiments_are_completed_and_in_one_order(read):
         (
             "hybrid_image/sigmas",
             [2.0, 1.0],
-            "hybrid_image/sigmas must have a length of 1, one less than prompts, not 2",
+            "hybrid_image/prompts must have a length of 3, one for each part, not 2",
+        ),
+        (
+            "hybrid_image/image",
+            "picture.png",
+            "hybrid_image/prompts must have a length of 1, one for each part but that of the image, not 2",
+        ),
+        ("colour_hybrid/image", None, "colour_hybrid/prompts must have a length of 2, one for each part, not 1"),
+        ("colour_hybrid/image", "absent.png", "colour_hybrid/image must be a picture: there is no file absent.png"),
+        ("motion_hybrid/length", 0, "motion_hybrid/length must be above 0 and at most 64, not 0"),
+        (
+            "prompt_pairs/pairs",
+            [["a red six", "a dog"]],
+            "prompt_pairs/pairs names 'a dog', which is none of the prompts",
+        ),
+        ("prompt_pairs/pairs", [["a red six"]], "prompt_pairs/pairs/0 must have a length of at least 2, not "),
+        ("prompt_pairs/prompts", ["a", "A"], "prompt_pairs/prompts names one prompt twice, as 'a' and as 'A'"),
+        ("prompt_pairs/view", "flip", "prompt_pairs/view must be one of identity, "),
+        ("pieces/pieces", [9], "pieces/pieces/0 must be one of 4, 16, 64, 256, 1024, not 9"),
+        ("pieces/pieces", [1024], "pieces/pieces has 1024, but a side of 16 pixels is not cut into 32 equal parts"),
+        ("inpainting/seeds", "9-5", "inpainting/seeds must be a range upwards of at most 1024 seeds, not 9-5"),
+        ("inpainting/seeds", "0-1024", "inpainting/seeds must be a range upwards of at most 1024 seeds, not 0-1024"),
+        (
+            "inpainting/seeds",
+            "all",
+            '"all" in inpainting/seeds is not allowed: it must be a list of seeds, a number of ',
+        ),
+        (
+            "inpainting/stage_1",
+            {"guidance_interval": [0.8, 0.2]},
+            "inpainting/stage_1/guidance_interval must be in ascending order, not [0.8, 0.2]",
         ),
         ("hybrid_image/kernel_size", 4, "hybrid_image/kernel_size must be odd, not 4"),
         ("text_to_image/upsample", [0, 7], "text_to_image/upsample names 7, which is not one of its seeds"),
@@ -247,6 +277,19 @@ def test_prompts_that_are_too_long_are_told_with_their_experiment(read):
     assert warning.startswith("long will stop, and others go on: the prompt 'red red ")
     assert "has 78 tokens, and the text encoder takes 77: shorten it, or set text_encoder/truncate: true" in warning
     assert check_lengths(experiments, str(spiece), 78) == []
+
+
+def test_seeds_are_counted_or_listed_or_a_range(read):
+    for seeds, found in ((3, [0, 1, 2]), ([5, 3], [5, 3]), ("8-10", [8, 9, 10]), ("7-7", [7])):
+        assert read({"one": EXPERIMENTS["forward_process"] | {"seeds": seeds}})["one"]["seeds"] == found
+
+
+def test_every_pair_of_prompts_is_tried_unless_some_are_named(read):
+    pairs = EXPERIMENTS["prompt_pairs"] | {"style": "a drawing of"}
+    read_pairs = read({"one": pairs})["one"]["pairs"]
+    six, nine, eight = (f"a drawing of a red {digit}" for digit in ("six", "nine", "eight"))
+    assert read_pairs == [[six, nine], [six, eight], [nine, eight]]
+    assert read({"one": pairs | {"pairs": [["a red nine", "a red six"]]}})["one"]["pairs"] == [[nine, six]]
 
 
 def test_bands_must_fall(read):

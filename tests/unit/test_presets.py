@@ -160,7 +160,7 @@ def test_the_networks_have_the_published_sizes(edition, model, parameters):
 def test_a_preset_takes_the_place_of_our_networks(edition):
     mnist = preset(f"cs180_{edition}")
     assert list(networks(mnist)) == ["time_conditioned", "class_conditioned", "denoiser_0_5", "denoiser_noise"]
-    assert mnist["sampling"]["guidance_scale"] == 5 and mnist["sampling"]["guidance_below"] == 1
+    assert mnist["sampling"]["guidance_scale"] == 5 and mnist["sampling"]["guidance_interval"] == [0, 1]
     assert not mnist["sampling"]["thresholding"]
     smaller = networks(preset(f"cs180_{edition}", "cs180_small"))
     assert {network["model"]["width"] for network in smaller.values()} == {32}

@@ -2,14 +2,23 @@
 https://arxiv.org/abs/2311.17919) and Factorized Diffusion (https://arxiv.org/abs/2404.11615), written here from the papers, with
 diffusers' scheduler taking the steps."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler, UNet2DConditionModel
 
 from fun.diffusion.cascade import load_stage
-from fun.diffusion.experiments import Sampler, hybrid_image, text_to_image, visual_anagram
-from fun.diffusion.filters import gaussian_blur
+from fun.diffusion.experiments import (
+    Sampler,
+    colour_hybrid,
+    hybrid_image,
+    motion_hybrid,
+    text_to_image,
+    visual_anagram,
+)
+from fun.diffusion.filters import gaussian_blur, grey, motion_blur
 from fun.diffusion.text_encoder import load_text_encoder
 from project import PROJECT
 
@@ -44,8 +53,9 @@ def stage(request):
     return request.param, ours, None if first else low
 
 
-def published(name, embeds, branches, combine, guidance, low=None):
-    """The papers' sampler. branches: (name of a view, prompt) of each; combine: the noises of all branches -> one."""
+def published(name, embeds, branches, combine, guidance, low=None, given=None):
+    """The papers' sampler. branches: (name of a view, prompt) of each; combine: the noises of all branches -> one; given: a
+    picture, and the filter whose part of it is put into x before each call of the network (inverse hybrids)."""
     unet = UNet2DConditionModel.from_pretrained(MINIATURE / name / "unet", dtype=torch.float32).eval()
     scheduler = DDPMScheduler.from_pretrained(MINIATURE / name, subfolder="scheduler")
     scheduler.set_timesteps(STEPS)
@@ -62,6 +72,9 @@ def published(name, embeds, branches, combine, guidance, low=None):
         beside = [noising.add_noise(enlarged, draw(), torch.tensor([NOISE_LEVEL]))]
         level = torch.full((2 * len(SEEDS),), NOISE_LEVEL)
     for t in scheduler.timesteps:
+        if given is not None:
+            picture, part = given
+            x = part(scheduler.add_noise(picture.expand_as(x), draw(), t[None])) + x - part(x)
         noises, variances = [], []
         for view_name, prompt in branches:
             view, inverse, inverse_variance = VIEWS[view_name]
@@ -106,18 +119,43 @@ def test_an_anagram_is_the_papers(stage, embeds, views):
     assert theirs.std() > 0.1 and (drawn - theirs).abs().max() < 1e-4
 
 
-def test_a_hybrid_is_the_papers(stage, embeds):
+def hybrid(kind, size, **more):
+    """The filter of each kind of hybrid with two parts, the function that draws it, and the entries of that."""
+    pixel = size // 16  # one of stage I
+    kinds = {
+        "frequency": (partial(gaussian_blur, sigma=pixel), hybrid_image, {"sigmas": [1.0], "kernel_size": None}),
+        "colour": (grey, colour_hybrid, {}),
+        "motion": (partial(motion_blur, length=4 * pixel, angle=45), motion_hybrid, {"length": 4, "angle": 45}),
+    }
+    first, draw, entries = kinds[kind]
+    return first, partial(draw, **entries, **more)
+
+
+@pytest.mark.parametrize("kind", ["frequency", "colour", "motion"])
+def test_a_hybrid_is_the_papers(stage, embeds, kind):
     name, ours, low = stage
-    sigma = ours.size / 16  # one pixel of stage I
+    first, draw = hybrid(kind, ours.size, prompts=list(PROMPTS[:2]), image=None)
 
-    def bands(noises):
-        return gaussian_blur(noises[0], sigma) + noises[1] - gaussian_blur(noises[1], sigma)
+    def combined(noises):
+        return first(noises[0]) + noises[1] - first(noises[1])
 
-    branches = [("identity", prompt) for prompt in PROMPTS[:2]]
-    theirs = published(name, embeds, branches, bands, 3.0, low)
-    entries = {"prompts": list(PROMPTS[:2]), "sigmas": [1.0], "kernel_size": None}
-    drawn = hybrid_image(sampler(ours, embeds, 3.0), SAMPLES, low, **entries)["x_0"]
+    theirs = published(name, embeds, [("identity", prompt) for prompt in PROMPTS[:2]], combined, 3.0, low)
+    drawn = draw(sampler(ours, embeds, 3.0), SAMPLES, low)["x_0"]
     assert theirs.std() > 0.1 and (drawn - theirs).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["frequency", "colour", "motion"])
+def test_an_inverse_hybrid_is_the_papers_and_has_the_picture_in_the_end(stage, embeds, kind):
+    """The paper's code puts the picture's part back before each call, ours after the last one, too."""
+    name, ours, low = stage
+    path = str(PROJECT / "resources/images/three.png")
+    first, draw = hybrid(kind, ours.size, prompts=[PROMPTS[1]], image=path)
+    picture = sampler(ours, embeds, 3.0).image(path)
+    theirs = published(name, embeds, [("identity", PROMPTS[1])], mean, 3.0, low, given=(picture, first))
+    drawn = draw(sampler(ours, embeds, 3.0), SAMPLES, low)["x_0"]
+    assert theirs.std() > 0.1 and (drawn - (theirs + first(picture - theirs))).abs().max() < 1e-4
+    if kind == "colour":
+        assert (grey(drawn) - grey(picture)).abs().max() < 1e-5  # grey once is grey for ever; a blur is not
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0, 7.0])

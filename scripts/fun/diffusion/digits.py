@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fun.data.timesteps import spaced_timesteps, timestep_pairs
-from fun.diffusion.guidance import Branch, predict
+from fun.diffusion.guidance import Branch, is_guided, predict
 from fun.diffusion.sampling import State, denoise, make_step, on_path, randn
 from fun.diffusion.schedule import NoiseSchedule, path_of
 from fun.networks.mnist_unets import NO_CLASS
@@ -21,7 +21,7 @@ def generate(
     spacing: str,
     num_steps: int,
     guidance_scale: float,
-    guidance_below: float = 1.0,
+    guidance_interval: Sequence[float] = (0, 1),
     guide=None,
     path: str | None = None,
     variance: str = "small",
@@ -37,8 +37,7 @@ def generate(
         labels: (N,) int64, on the network's device; NO_CLASS stands for any digit.
         seeds: N seeds, one per sample.
         sampler, spacing, num_steps: see fun.diffusion.sampling, fun.data.timesteps.
-        guidance_below: guide only at t <= guidance_below * T (Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724):
-            in the noisiest steps guidance costs variety (docs/measurements.md).
+        guidance_interval: guide at these timesteps only, as shares of T (see guidance.is_guided).
         guide: the network asked for no class in place of `network` (autoguidance, see `predict`); then a network without
             classes can be guided too.
         path: the schedule to walk along, by its name in SCHEDULES; None: the one that the network was trained on.
@@ -56,8 +55,8 @@ def generate(
     asked, asked_guide = (which and on_path(which, schedule, channels=1) for which in (network, guide))
 
     def predict_digits(x, t):
-        guided = own.along(schedule, t)[0] <= guidance_below * T  # in the network's own time
-        return predict(asked, x, t, branches, guidance_scale if guided else 1.0, unconditional, guide=asked_guide)
+        scale = guidance_scale if is_guided(own, schedule, t, guidance_interval) else 1.0
+        return predict(asked, x, t, branches, scale, unconditional, guide=asked_guide)
 
     return denoise(
         schedule,
@@ -70,13 +69,13 @@ def generate(
     )
 
 
-def calls_made(schedule: NoiseSchedule, path: str | None, num_steps: int, guidance_below: float) -> int:
+def calls_made(schedule: NoiseSchedule, path: str | None, num_steps: int, guidance_interval: Sequence[float]) -> int:
     """How often `generate` asks a network of this schedule for each digit: once a step, twice where it is guided."""
     T, walked = schedule.num_train_timesteps, path_of(schedule, path)
     steps = spaced_timesteps("trailing", T, num_steps)
-    return num_steps + sum(schedule.along(walked, t)[0] <= guidance_below * T for t in steps)
+    return num_steps + sum(is_guided(schedule, walked, t, guidance_interval) for t in steps)
 
 
-def most_steps(schedule: NoiseSchedule, path: str | None, calls: int, guidance_below: float) -> int:
+def most_steps(schedule: NoiseSchedule, path: str | None, calls: int, guidance_interval: Sequence[float]) -> int:
     """The largest number of steps that takes no more than this many calls of the network; at least one."""
-    return max([1, *(n for n in range(1, calls + 1) if calls_made(schedule, path, n, guidance_below) <= calls)])
+    return max([1, *(n for n in range(1, calls + 1) if calls_made(schedule, path, n, guidance_interval) <= calls)])

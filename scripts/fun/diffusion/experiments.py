@@ -4,13 +4,15 @@ An experiment makes one figure. Its samples are the product of its axes (prompts
 go through the network as one batch. A task's function makes stage I's pictures or, given those as `low`, stage II's.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from inspect import getfullargspec
 from itertools import product
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,8 +20,9 @@ from fun.data.images import MASKS, check_shape, load_image, load_mask, make_mask
 from fun.data.prompts import normalise
 from fun.data.timesteps import spaced_timesteps, timestep_of, timestep_pairs
 from fun.diffusion.cascade import Stage
-from fun.diffusion.filters import frequency_bands
-from fun.diffusion.guidance import Branch, predict
+from fun.diffusion.filters import gaussian_blur, grey, motion_blur, parts
+from fun.diffusion.guidance import Branch, is_guided, predict
+from fun.diffusion.pieces import arrange, lay
 from fun.diffusion.sampling import State, denoise, make_step, on_path, randn
 from fun.diffusion.schedule import NoiseSchedule, path_of
 from fun.diffusion.similarity import best_blur, psnr, ssim
@@ -39,9 +42,11 @@ class Sampler:
     variance: str  # for the sampler "ddpm": "learned", "small" or "large"
     thresholding: bool
     guidance_scale: float
-    path: str | None = (
-        None  # from noise to image, by its name in SCHEDULES; None: the one that the network was trained on
-    )
+    guidance_interval: Sequence[float] = (
+        0,
+        1,
+    )  # guided at these timesteps only, as shares of T (see guidance.is_guided)
+    path: str | None = None  # from noise to image, by its name in SCHEDULES; None: the network's own
     noise_level: int | None = None  # stage II: the timestep of its companion's noise
     negative_prompt: str = ""  # what guidance leads away from
     max_batch: int | None = None
@@ -74,7 +79,9 @@ class Sampler:
         low: Tensor | None = None,
         image: Tensor | None = None,
         start: int | None = None,
-        unknown: Tensor | None = None,
+        put_back: Callable[[Tensor, Tensor], Tensor] | None = None,
+        from_start: bool = False,
+        reshape: Callable[[Tensor], Tensor] | None = None,
     ) -> Iterator[State]:
         """Run the reverse loop; yields its states.
 
@@ -82,26 +89,37 @@ class Sampler:
             samples: N samples, each with a "seed"; in stage I each may have a "guidance_scale" of its own.
             low: (N, 3, h, w), the pictures for stage II to enlarge.
             image, start: begin with `image` (1, 3, H, W) noised to the timestep `start`, instead of with pure noise.
-            image, unknown: after each step put back `image`, noised to the same timestep, where `unknown` (H, W) is False.
+            image, put_back: after each step, put back what is known of `image`: put_back(x, known) is x with that part taken
+                from known, which is `image` noised to the same timestep.
+            from_start: put it back before the first step, too.
+            reshape: applied to each estimate of x_0, after thresholding.
         """
         stage, schedule = self.stage, self.schedule
         x_t, generators = self.first_noise(samples)
         timesteps = spaced_timesteps(self.spacing, schedule.num_train_timesteps, self.steps)
         if start is not None:
             x_t = schedule.q_sample(image, start, x_t)
-        predict_all = partial(
-            predict,
-            on_path(stage.network, schedule, stage.channels),
-            branches=branches,
-            guidance_scale=self._guidance_scale(samples, low),
-            unconditional=self.cond(samples, self.negative_prompt),
-            companion=None if low is None else stage.companion(low, self.noise_level, generators),
-            max_batch=self.max_batch,
-        )
 
-        def put_back(x, t):
-            known = image if t < 0 else schedule.q_sample(image, t, randn(x.shape[1:], generators, x.device))
-            return torch.where(unknown, x, known)
+        def with_known(x, t):
+            return put_back(
+                x, image if t < 0 else schedule.q_sample(image, t, randn(x.shape[1:], generators, x.device))
+            )
+
+        network = on_path(stage.network, schedule, stage.channels)
+        scale = self._guidance_scale(samples, low)
+        unconditional = self.cond(samples, self.negative_prompt)
+        companion = None if low is None else stage.companion(low, self.noise_level, generators)
+        if from_start:
+            x_t = with_known(x_t, timesteps[0])
+
+        def predict_all(x, t):
+            guided = is_guided(stage.schedule, schedule, t, self.guidance_interval)
+            how = scale if guided else 1.0
+            return predict(network, x, t, branches, how, unconditional, companion, self.max_batch)
+
+        def threshold(x_0):
+            x_0 = stage.threshold(x_0) if self.thresholding and stage.threshold else x_0
+            return x_0 if reshape is None else reshape(x_0)
 
         states = denoise(
             schedule,
@@ -110,8 +128,8 @@ class Sampler:
             timestep_pairs(timesteps, start),
             self._step(),
             generators,
-            threshold=stage.threshold if self.thresholding else None,
-            constraint=None if unknown is None else put_back,
+            threshold=threshold,
+            constraint=None if put_back is None else with_known,
         )
         return self.progress(states, f"{len(samples)} samples", len(timesteps))
 
@@ -155,7 +173,7 @@ def denoising(
     ways["blur"], sigma_blur = best_blur(x_t, original)
     signal = sampler.schedule.levels(t)[0].view(-1, 1, 1, 1).to(x_t)
     ways["fair_blur"], sigma_fair_blur = best_blur(x_t / signal, original)
-    for start, rows, group in _groups(samples, "timestep"):
+    for start, rows, group in _groups(samples, lambda sample: timestep_of(sample["timestep"])):
         branch = Branch(sampler.cond(group, prompt))
         states = list(sampler.walk(group, [branch], image=original, start=start))
         ways["one_step"][rows] = states[0].x_0  # the loop's first estimate
@@ -175,8 +193,16 @@ def denoising(
 
 
 def text_to_image(sampler: Sampler, samples: list[dict], low: Tensor | None) -> dict[str, Tensor]:
-    """Turn pure noise into a picture of the prompt."""
-    return {"x_0": _last(sampler.walk(samples, [Branch(sampler.cond(samples))], low))}
+    """Turn pure noise into a picture of the prompt. Samplers and numbers of steps that are compared are stage I's."""
+
+    def drawn(how, group):
+        one = replace(sampler, **dict(how))
+        return _last(one.walk(group, [Branch(one.cond(group))], low))
+
+    def how(sample):
+        return tuple((name, sample[name]) for name in ("sampler", "steps") if name in sample and low is None)
+
+    return {"x_0": _in_groups(samples, how, drawn)}
 
 
 def image_to_image(sampler: Sampler, samples: list[dict], low: Tensor | None, *, image: str) -> dict[str, Tensor]:
@@ -185,9 +211,11 @@ def image_to_image(sampler: Sampler, samples: list[dict], low: Tensor | None, *,
     if low is not None:
         return text_to_image(sampler, samples, low)
     original = sampler.image(image)
-    x_0 = torch.empty(len(samples), *original.shape[1:], device=original.device)
-    for start, rows, group in _groups(samples, "start"):
-        x_0[rows] = _last(sampler.walk(group, [Branch(sampler.cond(group))], image=original, start=start))
+
+    def edited(start, group):
+        return _last(sampler.walk(group, [Branch(sampler.cond(group))], image=original, start=start))
+
+    x_0 = _in_groups(samples, lambda sample: timestep_of(sample["start"]), edited)
     return {"x_0": x_0, "original": original}
 
 
@@ -204,7 +232,8 @@ def inpainting(
         check_shape(mask, image)
         chosen = load_mask(mask, sampler.grid)
     unknown = torch.from_numpy((chosen != invert).repeat(factor, 0).repeat(factor, 1)).to(original.device)
-    states = sampler.walk(samples, [Branch(sampler.cond(samples))], low, image=original, unknown=unknown)
+    put_back = partial(torch.where, unknown)
+    states = sampler.walk(samples, [Branch(sampler.cond(samples))], low, image=original, put_back=put_back)
     return {"x_0": _last(states), "original": original, "mask": unknown}
 
 
@@ -228,14 +257,96 @@ def hybrid_image(
     prompts: list[str],
     sigmas: list[float],
     kernel_size: int | None,
+    image: str | None,
 ) -> dict[str, Tensor]:
     """One picture whose coarse structure shows the first prompt, and whose finest structure shows the last. sigmas and
     kernel_size are in pixels of stage I."""
     factor = sampler.stage.size // sampler.grid
     reach = None if kernel_size is None else (kernel_size - 1) * factor + 1
-    bands = frequency_bands([sigma * factor for sigma in sigmas], reach)
-    branches = [Branch(sampler.cond(samples, p), part=band) for p, band in zip(prompts, bands, strict=True)]
-    return {"x_0": _last(sampler.walk(samples, branches, low))}
+    blurs = [partial(gaussian_blur, sigma=sigma * factor, kernel_size=reach) for sigma in sigmas]
+    return _factorized(sampler, samples, low, blurs, prompts, image)
+
+
+def colour_hybrid(
+    sampler: Sampler, samples: list[dict], low: Tensor | None, *, prompts: list[str], image: str | None
+) -> dict[str, Tensor]:
+    """One picture that shows the first prompt without its colours, and the second one with them."""
+    return _factorized(sampler, samples, low, [grey], prompts, image)
+
+
+def motion_hybrid(
+    sampler: Sampler,
+    samples: list[dict],
+    low: Tensor | None,
+    *,
+    prompts: list[str],
+    length: float,
+    angle: float,
+    image: str | None,
+) -> dict[str, Tensor]:
+    """One picture that shows the first prompt when it moves, and the second one when it rests. length is in pixels of stage I."""
+    blur = partial(motion_blur, length=length * sampler.stage.size / sampler.grid, angle=angle)
+    return _factorized(sampler, samples, low, [blur], prompts, image)
+
+
+def _factorized(sampler, samples, low, filters, prompts, image):
+    """Factorized Diffusion (https://arxiv.org/abs/2404.11615): each part of the noise follows its own prompt. With an `image`
+    (an inverse hybrid) its first part is put back before every step, and at the end, and the prompts tell the others."""
+    of_prompts = parts(filters if image is None else filters[1:])
+    branches = [Branch(sampler.cond(samples, p), part=part) for p, part in zip(prompts, of_prompts, strict=True)]
+    if image is None:
+        return {"x_0": _last(sampler.walk(samples, branches, low))}
+    original, given = sampler.image(image), filters[0]
+
+    def put_back(x, known):
+        return x + given(known - x)
+
+    states = sampler.walk(samples, branches, low, image=original, put_back=put_back, from_start=True)
+    return {"x_0": _last(states), "original": original}
+
+
+def prompt_pairs(sampler: Sampler, samples: list[dict], low: None, *, view: str, view_seed: int) -> dict[str, Tensor]:
+    """Anagrams of many pairs of prompts: the first as drawn, the second under the view. Which go together is for the judge to
+    say (ambigramability: https://arxiv.org/abs/2306.12049)."""
+    views = ("identity", view)
+
+    def drawn(_, group):
+        halves = [[{"prompt": sample["pair"][which]} for sample in group] for which in (0, 1)]
+        branches = [
+            Branch(sampler.cond(half), make_view(name, sampler.grid, view_seed), partial(torch.mul, other=1 / 2))
+            for half, name in zip(halves, views, strict=True)
+        ]
+        return _last(sampler.walk(group, branches))
+
+    return {"x_0": _in_groups(samples, lambda sample: sample["seed"], drawn)}
+
+
+def pieces(sampler: Sampler, samples: list[dict], low: None, *, image: str, turns: bool) -> dict[str, Tensor]:
+    """The pieces of a picture, laid so that they show the prompt (https://arxiv.org/abs/2411.15925): each estimate of x_0 is
+    replaced by the arrangement closest to it, and so the last is one.
+
+    Returns also how the pieces lie: "order" and "quarters" (N, most pieces), see `pieces.arrange`, with -1 where a sample has
+    fewer, and "source", the picture at four times the size (1, 3, 4 size, 4 size), since nothing of it was drawn.
+    """
+    source, size = sampler.image(image), sampler.stage.size
+    whole = source[0].cpu().numpy()
+    laid = {}
+
+    def drawn(count, group):
+        side = math.isqrt(count)
+
+        def reshape(x_0):
+            laid[count] = [arrange(whole, one, side, turns) for one in x_0.cpu().numpy()]
+            return torch.from_numpy(np.stack([lay(whole, *one) for one in laid[count]])).to(x_0.device)
+
+        return _last(sampler.walk(group, [Branch(sampler.cond(group))], reshape=reshape))
+
+    x_0 = _in_groups(samples, lambda sample: sample["pieces"], drawn)
+    lying = torch.full((2, len(samples), max(laid)), -1)
+    for count, rows, _ in _groups(samples, lambda sample: sample["pieces"]):
+        lying[:, rows, :count] = torch.from_numpy(np.array(laid[count])).transpose(0, 1)
+    large = torch.from_numpy(load_image(image, 4 * size))[None]
+    return {"x_0": x_0, "original": source, "source": large, "order": lying[0], "quarters": lying[1]}
 
 
 def upsample(sampler: Sampler, samples: list[dict], low: None, *, image: str) -> dict[str, Tensor]:
@@ -255,11 +366,18 @@ SEEDS = {"seeds": "seed"}
 TASKS = {
     "forward_process": Task(forward_process, {"timesteps": "timestep"} | SEEDS),
     "denoising": Task(denoising, {"timesteps": "timestep"} | SEEDS),
-    "text_to_image": Task(text_to_image, {"prompts": "prompt", "guidance_scales": "guidance_scale"} | SEEDS),
+    "text_to_image": Task(
+        text_to_image,
+        {"prompts": "prompt", "guidance_scales": "guidance_scale", "samplers": "sampler", "steps": "steps"} | SEEDS,
+    ),
     "image_to_image": Task(image_to_image, {"starts": "start"} | SEEDS),
     "inpainting": Task(inpainting, SEEDS),
     "visual_anagram": Task(visual_anagram, SEEDS),
     "hybrid_image": Task(hybrid_image, SEEDS),
+    "colour_hybrid": Task(colour_hybrid, SEEDS),
+    "motion_hybrid": Task(motion_hybrid, SEEDS),
+    "prompt_pairs": Task(prompt_pairs, {"pairs": "pair"} | SEEDS),
+    "pieces": Task(pieces, {"pieces": "pieces"} | SEEDS),
     "upsample": Task(upsample, SEEDS),
 }
 
@@ -281,11 +399,19 @@ def run(
     return function(sampler, samples, low, **entries)
 
 
-def _groups(samples, key) -> Iterator[tuple[int, list[int], list[dict]]]:
-    """Group samples by the timestep in their `key`, in ascending order: (timestep, indices of the samples, the samples)."""
-    for t in sorted({timestep_of(sample[key]) for sample in samples}):
-        rows = [i for i, sample in enumerate(samples) if timestep_of(sample[key]) == t]
-        yield t, rows, [samples[i] for i in rows]
+def _groups(samples, value) -> Iterator[tuple]:
+    """Group samples by value(sample), in ascending order: (the value, indices of the samples, the samples)."""
+    values = [value(sample) for sample in samples]
+    for one in sorted(set(values)):
+        rows = [i for i, found in enumerate(values) if found == one]
+        yield one, rows, [samples[i] for i in rows]
+
+
+def _in_groups(samples, value, draw) -> Tensor:
+    """The pictures of all samples, drawn in groups with the same value(sample): draw(value, group) -> (n, C, H, W)."""
+    groups = [(rows, draw(one, group)) for one, rows, group in _groups(samples, value)]
+    order = torch.tensor([row for rows, _ in groups for row in rows]).argsort()
+    return torch.cat([drawn for _, drawn in groups])[order]
 
 
 def _timesteps(samples) -> Tensor:

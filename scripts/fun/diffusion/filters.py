@@ -1,11 +1,10 @@
-"""Gaussian blur, and filters that split a picture into frequency bands.
+"""Filters, and how they split a picture into parts: frequency bands, grey and colour, along a motion and the rest.
 
 Factorized Diffusion: https://arxiv.org/abs/2404.11615.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -29,18 +28,40 @@ def gaussian_blur(x: Tensor, sigma: float, kernel_size: int | None = None) -> Te
     return F.conv2d(x, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
 
 
-def frequency_bands(sigmas: Sequence[float], kernel_size: int | None = None) -> list[Callable[[Tensor], Tensor]]:
-    """Linear filters that sum to the identity, from coarse to fine: one more than there are sigmas (in pixels,
-    descending). With one sigma they are the low-pass and the high-pass filter of a hybrid image."""
-    blurs = [partial(gaussian_blur, sigma=sigma, kernel_size=kernel_size) for sigma in sigmas]
-    return [_difference(upper, lower) for upper, lower in zip([*blurs, None], [None, *blurs], strict=True)]
+def motion_blur(x: Tensor, length: float, angle: float) -> Tensor:
+    """Blur (N, C, H, W) along a line, as if the picture had moved while it was taken; it is mirrored at its edges.
+
+    length is in pixels, angle in degrees, anticlockwise: at 0 the picture moves from left to right, at 45 up to the right.
+    """
+    reach = min(math.ceil(length / 2), x.shape[-1] - 1, x.shape[-2] - 1)
+    steps = torch.linspace(-length / 2, length / 2, 16 * reach + 1, dtype=torch.float64)
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    # A point of the line is shared by the four pixels around it: (pixels, points) down and across.
+    down = (1 - (offsets[:, None] + steps * math.sin(math.radians(angle))).abs()).clamp(min=0)
+    across = (1 - (offsets[:, None] - steps * math.cos(math.radians(angle))).abs()).clamp(min=0)
+    kernel = down @ across.T
+    kernel = (kernel / kernel.sum()).to(x.device, x.dtype)
+    x_padded = F.pad(x, [reach] * 4, mode="reflect")
+    return F.conv2d(x_padded, kernel.expand(x.shape[1], 1, -1, -1), groups=x.shape[1])
+
+
+def grey(x: Tensor) -> Tensor:
+    """The mean over the colours of (N, C, H, W), as a grey picture."""
+    return x.mean(1, keepdim=True).expand_as(x)
+
+
+def parts(filters: Sequence[Callable[[Tensor], Tensor]]) -> list[Callable[[Tensor], Tensor]]:
+    """Linear parts of a picture that sum to it, one more than there are filters: what the first filter keeps, what the second
+    keeps besides, and so on; last, what none of them keeps. With Gaussian blurs from wide to narrow these are frequency
+    bands, from coarse to fine."""
+    return [_difference(upper, lower) for upper, lower in zip([*filters, None], [None, *filters], strict=True)]
 
 
 def _difference(upper, lower):
     """upper(x) - lower(x), where None stands for x as `upper` and for 0 as `lower`."""
 
-    def band(x: Tensor) -> Tensor:
+    def part(x: Tensor) -> Tensor:
         kept = x if upper is None else upper(x)
         return kept if lower is None else kept - lower(x)
 
-    return band
+    return part

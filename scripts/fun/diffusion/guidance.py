@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fun.diffusion.sampling import Prediction
+from fun.diffusion.schedule import NoiseSchedule
 from fun.diffusion.views import View, identity
 
 
@@ -25,6 +26,14 @@ class Branch:
     cond: Tensor  # (N, ...): prompt_embeds (N, L, D) or class labels (N,)
     view: View = identity
     part: Callable[[Tensor], Tensor] | None = None  # linear, (N, C, H, W) -> the same shape; None: all of it
+
+
+def is_guided(own: NoiseSchedule, path: NoiseSchedule, t: float, interval: Sequence[float]) -> bool:
+    """Whether a network with the schedule `own`, at the timestep t of another path, is guided: only from interval[0] T to
+    interval[1] T of its own timesteps (Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724). In the noisiest steps
+    guidance costs variety (docs/measurements.md)."""
+    T, (low, high) = own.num_train_timesteps, interval
+    return low * T <= (t if own is path else own.along(path, t)[0]) <= high * T
 
 
 def predict(

@@ -1,42 +1,17 @@
 """Does an experiment show what its prompts ask for? CLIP's answer, for any cascade (judge.py reads only digits).
 
-A picture is read as its task means it to be seen: an anagram under each view, a hybrid from each distance, any other
-unchanged. A reading is right when it matches its own prompt better than any other prompt of the experiment.
+A picture is read as its task means it to be seen (`readings_of`). A reading is right when it matches its own prompt better than any other prompt of the experiment.
 The scores over several readings are those of Visual Anagrams (https://arxiv.org/abs/2311.17919).
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from fun.diffusion.filters import gaussian_blur
-from fun.diffusion.views import make_view
 from fun.judging.clip import Clip
+from fun.judging.readings import readings_of
 from fun.judging.scores import rate
 
-AXES = {"guidance_scale": "guidance", "start": "start", "timestep": "timestep"}  # what samples may differ in: labels
-
-
-class Reading(NamedTuple):
-    """One way of seeing N pictures."""
-
-    name: str  # "under rotate_180", "from near", or "" for unchanged
-    pictures: Tensor  # (N, 3, H, W)
-    prompts: list[str]  # N: what each is meant to show
-
-
-def readings_of(experiment: dict, x_0: Tensor, samples: list[dict], grid: int) -> list[Reading]:
-    """The ways in which an experiment's pictures x_0 (N, 3, H, W) are meant to be seen. grid: side of stage I in pixels."""
-    n = len(x_0)
-    if "views" in experiment:
-        views = [(make_view(v["view"], grid, v["seed"]), v["prompt"]) for v in experiment["views"]]
-        return [Reading(f"under {view.name}", view.view(x_0), [prompt] * n) for view, prompt in views]
-    if "sigmas" in experiment:
-        sigmas = [sigma * x_0.shape[-1] / grid for sigma in experiment["sigmas"]]
-        seen = [(f"blurred by {sigma:g} pixels", gaussian_blur(x_0, sigma)) for sigma in sigmas] + [("from near", x_0)]
-        return [Reading(*s, [prompt] * n) for s, prompt in zip(seen, experiment["prompts"], strict=True)]
-    return [Reading("", x_0, [sample["prompt"] for sample in samples])]
+AXES = ("sampler", "steps", "guidance_scale", "pieces", "start", "timestep")  # what samples may differ in
 
 
 def alignment(cosines: Tensor) -> Tensor:
@@ -115,7 +90,7 @@ def _means(name, samples, scores):
     """The mean score and the best seed, for each combination of values of AXES."""
     groups = {}
     for i, sample in enumerate(samples):
-        which = "".join(f", {word} {sample[key]:g}" for key, word in AXES.items() if key in sample)
+        which = "".join(f", {key.split('_')[0]} {sample[key]}" for key in AXES if key in sample)
         groups.setdefault(which, []).append(i)
     metrics = []
     for which, group in groups.items():

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from fun.data.prompts import normalise
-from fun.diffusion.filters import gaussian_blur
+from fun.diffusion.filters import grey
 from fun.diffusion.views import make_view
+from fun.judging.readings import readings_of
 from fun.judging.scores import rate
 from fun.miniature.judge import Judge, Shown, read_pictures
 from fun.miniature.pictures import COLOURS, DIGITS, UNNAMED, VOCABULARY, Prompt
 
 Read = Callable[[Tensor], Shown]
+START = {"start": "from t = {:g}"}
 
 
 def named(text: str) -> Prompt | None:
@@ -65,19 +67,16 @@ def _count(name: str, right: list[bool | None]) -> list[dict]:
     return [{"name": name, "goal": "higher"} | rate(sum(judged), len(judged))] if judged else []
 
 
-def _by(key: str, words: str, samples: list[dict], name: str, right: list[bool | None]) -> list[dict]:
-    """A rate for each value of `key` among the samples, or one rate if they all have the same value or none."""
-    values = list(dict.fromkeys(sample.get(key) for sample in samples))
-    if len(values) == 1:
-        return _count(name, right)
-    return [
-        metric
-        for value in values
-        for metric in _count(
-            f"{name}, {words} {value:g}",
-            [one for one, sample in zip(right, samples, strict=True) if sample.get(key) == value],
+def _by(axes: dict[str, str], samples: list[dict], name: str, right: list[bool | None]) -> list[dict]:
+    """A rate for each combination of values that the samples have on the axes, {entry of a sample: its words}; of an axis on
+    which they are alike nothing is said."""
+    axes = {key: words for key, words in axes.items() if len({sample.get(key) for sample in samples}) > 1}
+    groups = {}
+    for one, sample in zip(right, samples, strict=True):
+        groups.setdefault(", ".join([name, *(words.format(sample[key]) for key, words in axes.items())]), []).append(
+            one
         )
-    ]
+    return [metric for group, rights in groups.items() for metric in _count(group, rights)]
 
 
 # Tasks: (read, tensors of the stage, samples, experiment) -> (success, N of True, False or None, and metrics).
@@ -86,16 +85,17 @@ Judged = tuple[list[bool | None], list[dict]]
 
 def text_to_image(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
     right = seen(read(tensors["x_0"]), [sample["prompt"] for sample in samples])
-    return right, _by("guidance_scale", "guidance", samples, "prompt seen", right)
+    axes = {"sampler": "{}", "steps": "{} steps", "guidance_scale": "guidance {:g}"}
+    return right, _by(axes, samples, "prompt seen", right)
 
 
 def image_to_image(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
     reading = read(tensors["x_0"])
     right = seen(reading, [sample["prompt"] for sample in samples])
-    metrics = _by("start", "from t =", samples, "prompt seen", right)
+    metrics = _by(START, samples, "prompt seen", right)
     if "original" in tensors:
         kept = (reading.digit == read(tensors["original"]).digit).tolist()
-        metrics += _by("start", "from t =", samples, "digit of the source kept", kept)
+        metrics += _by(START, samples, "digit of the source kept", kept)
     return right, metrics
 
 
@@ -115,19 +115,33 @@ def visual_anagram(read: Read, tensors: dict, samples: list[dict], experiment: d
     return every, metrics + _count("all readings at once", every)
 
 
-def hybrid_image(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
-    """Compares digits alone: a blur mixes the colours."""
-    x_0 = tensors["x_0"]
-    sigma = experiment["sigmas"][0] * x_0.shape[-1] / tensors["grid"]
-    distances = {"from near": (x_0, -1), "from afar (blurred)": (gaussian_blur(x_0, sigma), 0)}
+def hybrids(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
+    """Compares digits alone: a blur mixes the colours, and so do two pictures in one."""
     rights, metrics = [], []
-    for distance, (pictures, which) in distances.items():
-        prompt = named(experiment["prompts"][which])
+    for reading in readings_of(experiment, tensors["x_0"], samples, tensors["grid"]):
+        prompt = named(reading.prompts[0])
         asked = UNNAMED if prompt is None else prompt.digit
-        found = read(pictures).digit.tolist()
+        found = read(reading.pictures).digit.tolist()
         rights.append([None if asked == UNNAMED else digit == asked for digit in found])
-        metrics += _count(f"{DIGITS[asked]} {distance}", rights[-1])
-    return _both(*rights), metrics + _count("both", _both(*rights))
+        metrics += _count(f"{DIGITS[asked]} {reading.name}", rights[-1])
+    if "colour" in experiment["task"]:
+        colour = read(tensors["x_0"] - grey(tensors["x_0"])).digit.tolist()
+        metrics += _count(f"{DIGITS[asked]} in the colours alone", [digit == asked for digit in colour])
+    return _both(*rights), metrics + (_count("both", _both(*rights)) if len(rights) > 1 else [])
+
+
+def prompt_pairs(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
+    views = readings_of(experiment, tensors["x_0"], samples, tensors["grid"])
+    readings = [{"right": seen(read(view.pictures), view.prompts)} for view in views]
+    both = _both(*(reading["right"] for reading in readings))
+    pairs = [{"pair": " and ".join(sample["pair"])} for sample in samples]
+    by_pair = _by({"pair": "{}"}, pairs, "both seen", both)
+    return both, _count("both seen", both) + sorted(by_pair, key=lambda metric: -metric["value"]), readings
+
+
+def pieces(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
+    right = seen(read(tensors["x_0"]), [sample["prompt"] for sample in samples])
+    return right, _by({"pieces": "{} pieces"}, samples, "prompt seen", right)
 
 
 def upsample(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
@@ -140,7 +154,9 @@ def denoising(read: Read, tensors: dict, samples: list[dict], experiment: dict) 
     digit = read(tensors["original"]).digit
     ways = {"noisy": "noisy", "blur": "blurred", "one_step": "one step", "x_0": "all steps"}
     right = {way: (read(tensors[way]).digit == digit).tolist() for way in ways}
-    metrics = [m for w, kept in right.items() for m in _by("timestep", "t =", samples, f"digit kept, {ways[w]}", kept)]
+    metrics = [
+        m for w, kept in right.items() for m in _by({"timestep": "t = {:g}"}, samples, f"digit kept, {ways[w]}", kept)
+    ]
     return right["x_0"], metrics
 
 
@@ -150,7 +166,11 @@ READINGS = {
     "image_to_image": image_to_image,
     "inpainting": inpainting,
     "visual_anagram": visual_anagram,
-    "hybrid_image": hybrid_image,
+    "hybrid_image": hybrids,
+    "colour_hybrid": hybrids,
+    "motion_hybrid": hybrids,
+    "prompt_pairs": prompt_pairs,
+    "pieces": pieces,
     "upsample": upsample,
 }
 

@@ -3,20 +3,25 @@
 FIGURES has a function for each task. Needs no torch: pictures are numpy arrays (3, H, W) in about [-1, 1].
 """
 
+import math
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from fun.data.images import heat_map, to_picture
 from fun.data.timesteps import steps_made, time_text, timestep_of
+from fun.diffusion.pieces import lay
 from fun.diffusion.views import make_view
 
 STAGES = {"stage_3": "Stage III", "stage_2": "Stage II", "stage_1": "Stage I"}  # the largest pictures first
 TURNS = ("rotate_180", "rotate_90_cw", "rotate_90_ccw", "flip_vertical", "flip_horizontal", "negate")
 FEW = 8  # only so many samples turn or are seen from afar; the grids show all
 LONGEST_ROW = 16
+COMPARED = {"guidance_scale", "sampler", "steps"}  # of stage I, where an experiment compares some
+FRAMES = 8  # of pieces on their way
 BLACKED_OUT = "blacked out by the safety checker"
 DISTANCES = (4, 2, 1)
 GREY = (128, 128, 128)
@@ -41,26 +46,25 @@ class Drawn:
 
     def label(self, i: int, among: Sequence[int] | None = None) -> str:
         """What distinguishes sample i from the samples `among`, by default from all."""
-        words = {"prompt": "“{}”", "guidance_scale": "guidance {:g}", "start": "from t = {}", "timestep": "t = {}"}
-        words["seed"] = "seed {}"
+        words = {"prompt": "“{}”", "pair": "“{0[0]}” and “{0[1]}”", "sampler": "{}", "steps": "{} steps"}
+        words |= {"guidance_scale": "guidance {:g}", "start": "from t = {}", "timestep": "t = {}"}
+        words |= {"pieces": "{} pieces", "seed": "seed {}"}
         others = [self.samples[j] for j in among or range(len(self.samples))]
-        varying = [key for key in words if len({sample.get(key) for sample in others}) > 1]
+        varying = [key for key in words if len({str(sample.get(key)) for sample in others}) > 1]
         return ", ".join(words[key].format(self.samples[i][key]) for key in varying or ["seed"])
 
     def panel(self, i: int, what: str, **entries) -> dict:
         """Sample i as a panel. `what` it shows goes into the alt text; `entries` replace the panel's own."""
         sample = self.samples[i]
         made = {"stage": self.name} | self.model | self.sampling | sample
-        if (
-            self.name != "Stage I" and "guidance_scale" in sample
-        ):  # the scales that an experiment compares are stage I's
-            made |= {
-                "guidance_scale": self.sampling["guidance_scale"],
-                "stage_1_guidance_scale": sample["guidance_scale"],
-            }
+        if self.name != "Stage I":
+            for key in COMPARED & sample.keys():
+                made |= {key: self.sampling[key], f"stage_1_{key}": sample[key]}
         if "spacing" in self.sampling:  # stage III's are another library's
             start = sample.get("start", sample.get("timestep")) if self.name == "Stage I" else None
-            made["steps"] = steps_made(self.sampling, start)
+            made["steps"] = steps_made({key: made[key] for key in self.sampling}, start)
+        if "pair" in made:  # one text, like the other entries
+            made["prompts"] = " and ".join(f"“{prompt}”" for prompt in made.pop("pair"))
         panel = {"label": self.label(i), "alt": f"{what}: {self.label(i)}, {self.title}", "provenance": made}
         if "picture" not in entries:
             panel["picture"] = to_picture(self.arrays["x_0"][i])
@@ -237,10 +241,10 @@ def _updates(drawn, chosen):
 def text_to_image(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
     blocks = []
     for drawn in stages.values():
-        if "guidance_scales" not in experiment:
+        if not {"guidance_scales", "samplers", "steps"} & experiment.keys():
             blocks.append(drawn.grid("A picture from pure noise"))
             continue
-        for prompt in experiment["prompts"]:  # a grid for each prompt, with the guidance scales as rows
+        for prompt in experiment["prompts"]:  # a grid for each prompt, with what is compared as rows
             rows = [i for i, sample in enumerate(drawn.samples) if sample["prompt"] == prompt]
             blocks.append(drawn.grid(f"“{prompt}” from pure noise", rows, f": “{prompt}”"))
     return blocks, []
@@ -324,7 +328,7 @@ def _turning(drawn, i, first, other):
 
 def hybrid_image(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
     blocks = [{"layout": "scrub", "title": "Near and far", "panels": _distances(drawn)} for drawn in _showcased(stages)]
-    return blocks + [stage.grid("Hybrid image") for stage in stages.values()], []
+    return _given(stages) + blocks + [stage.grid("Hybrid image") for stage in stages.values()], []
 
 
 def _distances(drawn):
@@ -336,6 +340,174 @@ def _distances(drawn):
             picture = _from_afar(to_picture(drawn.arrays["x_0"][i]), distance)
             panels.append(drawn.panel(i, f"The hybrid, {state}", picture=picture, state=state, success=None))
     return panels
+
+
+def colour_hybrid(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
+    def seen(picture):
+        grey = picture.mean(0, keepdims=True) + 0 * picture
+        shares = {"without its colours": 0, "a third of its colours": 1 / 3, "two thirds": 2 / 3, "with its colours": 1}
+        faded = {state: grey + share * (picture - grey) for state, share in shares.items()}
+        return faded | {"its colours alone": picture - grey}
+
+    return _seen_in_ways(stages, "Grey and colour", "The colour hybrid", seen)
+
+
+def motion_hybrid(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
+    def seen(picture):
+        length = experiment["length"] * picture.shape[-1] / stages["stage_1"].arrays["x_0"].shape[-1]
+        blurred = {"a third of the way": 1 / 3, "two thirds": 2 / 3, "in motion": 1}
+        blurred = {state: _moved(picture, share * length, experiment["angle"]) for state, share in blurred.items()}
+        return {"at rest": picture} | blurred
+
+    return _seen_in_ways(stages, "At rest and in motion", "The motion hybrid", seen)
+
+
+def _moved(picture, length, angle):
+    """The picture as it is seen while it moves: the mean of copies along the way, on a picture mirrored at its edges."""
+    edge = math.ceil(length)
+    padded = to_picture(np.pad(picture, ((0, 0), (edge, edge), (edge, edge)), mode="reflect"))
+    ways = [length * (k / 32 - 0.5) for k in range(33)]
+    across, down = math.cos(math.radians(angle)), -math.sin(math.radians(angle))
+    copies = [
+        np.asarray(
+            padded.transform(
+                padded.size, Image.Transform.AFFINE, (1, 0, -w * across, 0, 1, -w * down), Image.Resampling.BILINEAR
+            ),
+            dtype=float,
+        )
+        for w in ways
+    ]
+    inside = np.mean(copies, 0)[edge:-edge, edge:-edge]
+    return inside.transpose(2, 0, 1) / 127.5 - 1
+
+
+def _seen_in_ways(stages, title, what, seen):
+    """The first samples in each way of seen(picture), {state: picture}, and the grids of all."""
+    blocks = []
+    for drawn in _showcased(stages):
+        ways = [seen(drawn.arrays["x_0"][i]) for i in range(min(len(drawn.samples), FEW))]
+        panels = [
+            drawn.panel(i, f"{what}, {state}", picture=to_picture(way[state]), state=state, success=None)
+            for state in ways[0]
+            for i, way in enumerate(ways)
+        ]
+        blocks.append({"layout": "scrub", "title": title, "panels": panels})
+    return _given(stages) + blocks + [stage.grid(what) for stage in stages.values()], []
+
+
+def _given(stages):
+    """The picture that an inverse hybrid has a part of, if there is one."""
+    drawn = next(iter(stages.values()))
+    if "original" not in drawn.arrays:
+        return []
+    return [{"layout": "row", "panels": [drawn.plain_panel(drawn.arrays["original"][0], "the picture", "The picture")]}]
+
+
+def prompt_pairs(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
+    """A table of the pairs. Above the diagonal the best picture of each as drawn, and how often both prompts are seen; below it
+    the same picture under the view, and what is seen most often where not both are."""
+    drawn, prompts = stages["stage_1"], experiment["prompts"]
+    view = make_view(experiment["view"], drawn.arrays["x_0"].shape[-1], experiment["view_seed"])
+    short = _what_differs(prompts)
+    empty = np.zeros_like(drawn.arrays["x_0"][0])
+    cells = {(k, k): drawn.plain_panel(empty, name, f"“{prompts[k]}”") for k, name in enumerate(short)}
+    for first, second in experiment["pairs"]:
+        rows = [i for i, sample in enumerate(drawn.samples) if sample["pair"] == [first, second]]
+        a, b = prompts.index(first), prompts.index(second)
+        best, often, otherwise = _tally(drawn, rows, short[a], short[b])
+        picture = drawn.arrays["x_0"][best]
+        named = f"“{first}”, and “{second}” under {view.name}"
+        for place, shown, label in ((a, b), picture, often), ((b, a), view.view(picture), otherwise):
+            cells[place] = drawn.panel(
+                best, named, picture=to_picture(shown), label=label, alt=f"{named}: {label}", success=None
+            )
+    size = range(len(prompts))
+    panels = [cells.get((row, column), drawn.plain_panel(empty, "–", "not tried")) for row in size for column in size]
+    table = {
+        "layout": "grid",
+        "columns": len(prompts),
+        "rows": short,
+        "panels": panels,
+        "caption": f"Row and column name a pair. Above the diagonal its best picture of {len(rows)} as drawn, where the row’s prompt should be "
+        "seen, and how often both were; below it the same picture under the view, where the column’s prompt of above should be "
+        "seen, and what was seen most often where not both were.",
+    }
+    return [table], []
+
+
+def _tally(drawn, rows, first, second):
+    """Of a pair's samples: the best one, how often both readings are right, and the most frequent of the other outcomes."""
+    if not drawn.judged:
+        return rows[0], f"{len(rows)} drawn", ""
+    rights = [tuple(reading["right"][i] for reading in drawn.judged["readings"]) for i in rows]
+    if None in rights[0]:
+        return rows[0], f"{len(rows)} drawn", "no judge can tell"
+    failures = {
+        first: rights.count((True, False)),
+        second: rights.count((False, True)),
+        "neither": rights.count((False, False)),
+    }
+    often = max(failures, key=failures.get)
+    best = max(rows, key=lambda i: sum(rights[rows.index(i)]))
+    return (
+        best,
+        f"{rights.count((True, True))} of {len(rows)}",
+        f"{often} {failures[often]}" if failures[often] else "–",
+    )
+
+
+def _what_differs(prompts):
+    """The prompts without the words that all of them begin and end with."""
+    words = [prompt.split() for prompt in prompts]
+    start, end = (len(os.path.commonprefix([one[::way] for one in words])) for way in (1, -1))
+    shortest = min(map(len, words))
+    end = min(end, max(0, shortest - start - 1))
+    start = min(start, shortest - 1)
+    return [" ".join(one[start : len(one) - end]) for one in words]
+
+
+def pieces(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
+    drawn, arrays = stages["stage_1"], stages["stage_1"].arrays
+    first = {sample["pieces"]: i for i, sample in reversed(list(enumerate(drawn.samples)))}  # of each number of pieces
+    source = arrays["source"][0]
+    travelling = [
+        drawn.panel(
+            i,
+            "The pieces on their way",
+            picture=_travelled(to_picture(source), arrays["order"][i][:count], arrays["quarters"][i], k / FRAMES),
+            label=f"{count} pieces",
+            state="the picture" if k == 0 else "arranged anew" if k == FRAMES else f"{k} of {FRAMES} of the way",
+            success=None,
+        )
+        for k in range(FRAMES + 1)
+        for count, i in sorted(first.items())
+    ]
+    laid = [
+        lay(source, order[order >= 0], quarters[order >= 0])
+        for order, quarters in zip(arrays["order"], arrays["quarters"], strict=True)
+    ]
+    return [
+        {"layout": "scrub", "title": "The pieces travel", "panels": travelling},
+        replace(drawn, arrays=arrays | {"x_0": np.stack(laid)}).grid("The picture’s pieces, laid anew"),
+    ], []
+
+
+def _travelled(source, order, quarters, fraction):
+    """The picture's pieces part of the way (0 to 1) to where they lie in the end; those with the longest way are on top."""
+    side = math.isqrt(len(order))
+    size = source.width // side
+    canvas = Image.new("RGB", source.size, GREY)
+    ways = [
+        (divmod(int(piece), side), divmod(place, side), int(turn))
+        for place, (piece, turn) in enumerate(zip(order, quarters, strict=False))
+    ]
+    for start, end, turn in sorted(ways, key=lambda way: math.dist(way[0], way[1])):
+        (top, left), (down, right) = start, end
+        piece = source.crop((left * size, top * size, (left + 1) * size, (top + 1) * size))
+        eased = (1 - math.cos(math.pi * fraction)) / 2
+        place = [round(size * (a + eased * (b - a))) for a, b in ((left, right), (top, down))]
+        canvas.paste(piece.rotate(90 * turn * eased, Image.Resampling.NEAREST), tuple(place))
+    return canvas
 
 
 def upsample(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
@@ -367,5 +539,9 @@ FIGURES: dict[str, Callable[[dict, dict[str, Drawn]], tuple[list[dict], list[dic
     "inpainting": inpainting,
     "visual_anagram": visual_anagram,
     "hybrid_image": hybrid_image,
+    "colour_hybrid": colour_hybrid,
+    "motion_hybrid": motion_hybrid,
+    "prompt_pairs": prompt_pairs,
+    "pieces": pieces,
     "upsample": upsample,
 }

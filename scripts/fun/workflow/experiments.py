@@ -1,7 +1,9 @@
 """The experiments of a cascade, read, checked and completed, and what each consists of. Needs no torch, no Snakemake."""
 
+import math
 import os
 from importlib.util import find_spec
+from itertools import combinations
 from pathlib import Path
 
 import yaml
@@ -11,6 +13,8 @@ from fun.workflow.documents import Document
 from fun.workflow.refusals import canonical, checked
 
 STAGES = ("stage_1", "stage_2")
+MOST_SEEDS = 1024
+HYBRIDS = ("hybrid_image", "colour_hybrid", "motion_hybrid")
 GRID = 64  # pixels: the side of pictures of DeepFloyd IF's stage I
 # Entries that only affect how an experiment is shown, or that a job gets as a parameter of their own.
 SHOWN_ONLY = ("title", "caption", "licence", "upsample", "enlarge", *STAGES)
@@ -50,9 +54,11 @@ def read_experiments(path: str, schema: dict, base: Path, grid: int = GRID) -> d
     file = Document(base / path, path)
     document = checked(file.content, schema, path, file.typed)
     for name, experiment in document.items():
-        _resolve_seeds(experiment)
-        _put_style_first(experiment)
         try:
+            _resolve_seeds(experiment)
+            _put_style_first(experiment)
+            if experiment["task"] == "prompt_pairs" and experiment["pairs"] is None:
+                experiment["pairs"] = [list(pair) for pair in combinations(experiment["prompts"], 2)]
             check_experiment(experiment, schema["x-masks"], base, grid)
         except ValueError as error:
             raise ValueError(f"{path}: {name}/{error}") from error
@@ -60,9 +66,15 @@ def read_experiments(path: str, schema: dict, base: Path, grid: int = GRID) -> d
 
 
 def _resolve_seeds(experiment):
-    """Lists of seeds in place of "the first n" and "all"."""
-    if isinstance(experiment["seeds"], int):
-        experiment["seeds"] = list(range(experiment["seeds"]))
+    """Lists of seeds in place of "the first n", "from a to b" and "all"."""
+    seeds = experiment["seeds"]
+    if isinstance(seeds, int):
+        experiment["seeds"] = list(range(seeds))
+    elif isinstance(seeds, str):
+        first, last = map(int, seeds.split("-"))
+        if not 0 <= last - first < MOST_SEEDS:
+            raise ValueError(f"seeds must be a range upwards of at most {MOST_SEEDS} seeds, not {seeds}")
+        experiment["seeds"] = list(range(first, last + 1))
     for entry in ("upsample", "enlarge"):
         if experiment.get(entry) == "all":
             experiment[entry] = experiment["seeds"] if entry == "upsample" else _upsampled(experiment)
@@ -79,6 +91,8 @@ def _put_style_first(experiment):
         entries |= {"prompt": styled(entries["prompt"])} if "prompt" in entries else {}
     if "prompts" in experiment:
         experiment["prompts"] = [styled(prompt) for prompt in experiment["prompts"]]
+    if experiment.get("pairs"):
+        experiment["pairs"] = [[styled(prompt) for prompt in pair] for pair in experiment["pairs"]]
 
 
 def _upsampled(experiment):
@@ -97,10 +111,18 @@ def check_experiment(experiment: dict, masks: list[str], base: Path, grid: int) 
             raise ValueError(
                 f"{entry} has {wrong[0]}: a timestep is a whole number, and the time of a flow is between 0 and 1"
             )
-    if experiment["task"] == "text_to_image":
+    if experiment["task"] in ("text_to_image", "prompt_pairs"):
         _check_prompts(experiment["prompts"])
+    if "pairs" in experiment:
+        _check_pairs(experiment["pairs"], experiment["prompts"])
     if experiment["task"] == "hybrid_image":
-        _check_bands(len(experiment["prompts"]), experiment["sigmas"], experiment["kernel_size"])
+        _check_bands(experiment["sigmas"], experiment["kernel_size"])
+    if experiment["task"] in HYBRIDS:
+        _check_parts(experiment)
+    if wrong := [count for count in experiment.get("pieces", []) if grid % math.isqrt(count)]:
+        raise ValueError(
+            f"pieces has {wrong[0]}, but a side of {grid} pixels is not cut into {math.isqrt(wrong[0])} equal parts"
+        )
     pictures = pictures_of(experiment, masks)
     for entry, path in pictures.items():
         if not os.path.isfile(base / path):  # unlike Path.is_file, no error if the name is too long
@@ -141,9 +163,21 @@ def _check_prompts(prompts: list[str]) -> None:
             )
 
 
-def _check_bands(prompts: int, sigmas: list[float], kernel_size: int | None) -> None:
-    if len(sigmas) != prompts - 1:
-        raise ValueError(f"sigmas must have a length of {prompts - 1}, one less than prompts, not {len(sigmas)}")
+def _check_pairs(pairs: list[list[str]], prompts: list[str]) -> None:
+    for pair in pairs:
+        if rest := [prompt for prompt in pair if prompt not in prompts]:
+            raise ValueError(f"pairs names {rest[0]!r}, which is none of the prompts")
+
+
+def _check_parts(experiment: dict) -> None:
+    parts = len(experiment["sigmas"]) + 1 if "sigmas" in experiment else 2
+    given = experiment["image"] is not None
+    if len(experiment["prompts"]) != parts - given:
+        wanted = f"{parts}, one for each part" if not given else f"{parts - 1}, one for each part but that of the image"
+        raise ValueError(f"prompts must have a length of {wanted}, not {len(experiment['prompts'])}")
+
+
+def _check_bands(sigmas: list[float], kernel_size: int | None) -> None:
     if sigmas != sorted(set(sigmas), reverse=True):
         raise ValueError(f"sigmas must be in decreasing order, not {sigmas}")
     if (kernel_size or 1) % 2 == 0:
@@ -152,7 +186,7 @@ def _check_bands(prompts: int, sigmas: list[float], kernel_size: int | None) -> 
 
 def pictures_of(experiment: dict, masks: list[str]) -> dict[str, str]:
     """The user's files that an experiment names, by entry; a mask given by name is not a file."""
-    return {e: experiment[e] for e in ("image", "mask") if e in experiment and experiment[e] not in masks}
+    return {e: experiment[e] for e in ("image", "mask") if experiment.get(e) is not None and experiment[e] not in masks}
 
 
 def stages_of(experiment: dict, schema: dict, cascade: dict) -> list[str]:
@@ -178,9 +212,9 @@ def what_is_sampled(experiment: dict) -> dict:
             return [in_one_form(entry, item) for item in value]
         if isinstance(value, dict):
             return {key: in_one_form(key, item) for key, item in value.items()}
-        if entry in ("prompt", "prompts", "negative_prompt"):
+        if entry in ("prompt", "prompts", "pairs", "negative_prompt"):
             return normalise(value)
-        return os.path.normpath(value) if entry in ("image", "mask") else value
+        return os.path.normpath(value) if entry in ("image", "mask") and value else value
 
     return {key: in_one_form(key, value) for key, value in experiment.items() if key not in SHOWN_ONLY}
 

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from itertools import pairwise
 
 import yaml
 from jsonschema import Draft202012Validator
@@ -35,7 +36,14 @@ def _pattern(validator, pattern, value, schema):
         yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
-StrictValidator = extend(Draft202012Validator, {"pattern": _pattern}, type_checker=_finite)
+def _ascending(validator, wanted, value, schema):
+    """The numbers of a list must not descend."""
+    if validator.is_type(value, "array") and any(a > b for a, b in pairwise(value)):
+        yield ValidationError(f"{value} descends")
+
+
+_keywords = {"pattern": _pattern, "x-ascending": _ascending}
+StrictValidator = extend(Draft202012Validator, _keywords, type_checker=_finite)
 
 
 def _type(validator, kinds, value, schema):
@@ -173,6 +181,8 @@ def sentence(error: ValidationError, typed: str | None = None) -> str:
             return f"{entry} must have a length of at least {allowed}, not {given}"
         case "maxItems" | "maxProperties" | "maxLength":
             return f"{entry} must have a length of at most {allowed}, not {given}"
+        case "x-ascending":
+            return f"{entry} must be in ascending order, not {given}"
         case "uniqueItems":
             return f"{entry} must not repeat an item: {given}"
     return f"{entry}: {error.message}"
