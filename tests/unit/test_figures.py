@@ -1,18 +1,22 @@
 """Each experiment's figure from its pictures, without the workflow."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas
 import pytest
 import torch
 import yaml
 from PIL import Image
 
-from fun.data.images import make_mask
+from fun.data.images import make_mask, to_picture
 from fun.data.prompts import prompts_of
 from fun.diffusion.cascade import load_stage
 from fun.diffusion.experiments import Sampler, make_samples, run
 from fun.diffusion.views import make_view
-from fun.reporting.experiment_figures import FIGURES, STAGES, Drawn
+from fun.reporting.experiment_figures import FIGURES, STAGES, Drawn, stimuli
 from fun.reporting.figure import read_figure, write_figure
+from fun.reporting.page import states
 from fun.workflow.experiments import read_schema, tasks_of
 from project import PROJECT
 
@@ -76,6 +80,11 @@ def drawn(stages, pictures):
             arrays, low = {key: tensor.numpy() for key, tensor in tensors.items()}, tensors["x_0"]
             rates = [{"name": f"prompt seen, from t = {t}", "value": 0.5, "low": 0.2, "high": 0.8} for t in (390, 690)]
             judged = {"success": [True] * len(samples), "reads": ["red"] * len(samples), "metrics": rates}
+            if "views" in experiment or "sigmas" in experiment:
+                ways = range(len(experiment.get("views", "12")))
+                judged["readings"] = [
+                    {"reads": [f"reading {way}"] * len(samples), "right": [way != 1] * len(samples)} for way in ways
+                ]
             made[stage] = Drawn(
                 STAGES[stage], arrays, samples, {"model": "tiny"}, SAMPLING | {"guidance_scale": 3.0}, judged
             )
@@ -98,8 +107,14 @@ def test_every_experiment_has_a_figure(drawn, name, tmp_path):
         assert seeds >= set(experiment["seeds"]), "every seed is shown"
     for stage in made.values():
         if experiment["task"] not in ("forward_process", "denoising"):
-            grids = [block for block in figure.blocks if block.get("title", "").startswith(stage.title)]
-            assert sum(len(grid["panels"]) for grid in grids if grid["layout"] == "grid") == len(stage.samples)
+            blocks = [block for block in figure.blocks if block.get("title", "").startswith(stage.title)]
+            panels = [panel for block in blocks for panel in block["panels"] if "transform" not in panel]
+            samples = [one for b in blocks for one in (states(b["panels"]) if b["layout"] == "flip" else b["panels"])]
+            if experiment["task"] in ("visual_anagram", "hybrid_image"):
+                assert len({panel["image"] for panel in panels}) == len(panels), "no picture is shown twice"
+                assert len(samples) >= len(stage.samples)
+            else:
+                assert len(samples) == len(stage.samples)
 
 
 def test_a_grid_shows_all_samples_with_their_success(drawn):
@@ -128,17 +143,56 @@ def test_a_stage_is_shown_with_the_guidance_that_it_ran_with(drawn):
     assert shown == {"Stage I": {(1, None), (7, None)}, "Stage II": {(3.0, 1), (3.0, 7)}}
 
 
-def test_an_anagram_turns_into_what_its_view_shows(drawn):
+def test_an_anagram_is_shown_in_each_of_its_views(drawn):
     experiment, made = drawn["visual_anagram"]
-    panel = FIGURES["visual_anagram"](experiment, made)[0][0]["panels"][0]
-    assert (panel["label"], panel["reads"], panel["transform"]) == ("a red six", "a red nine", "rotate_180")
+    blocks = FIGURES["visual_anagram"](experiment, made)[0]
+    first, turned = blocks[0]["panels"][:2]
+    assert first["state"] == turned["state"] and first["picture"] == turned["picture"]
+    assert (first["label"], turned["label"]) == ("a red six", "a red nine")
+    assert "transform" not in first and turned["transform"] == "rotate_180"
+    assert (first["success"], turned["success"]) == (True, False), "the judge's mark is each view's own"
+    assert turned["provenance"]["seen_as"] == "reading 1"
 
     experiment, made = drawn["three_views"]
-    panels = [block["panels"][0] for block in FIGURES["visual_anagram"](experiment, made)[0][:2]]
-    assert [panel["reads"] for panel in panels] == ["a blue three", "a green four"]
-    upright = np.asarray(panels[0]["picture"])[::-1]  # the first view is upside down
+    flip, *grids = FIGURES["visual_anagram"](experiment, made)[0]
+    assert [panel["label"] for panel in flip["panels"]] == ["a red two", "a blue three", "a green four"]
+    upright = np.asarray(flip["panels"][0]["picture"])[::-1]  # the first view is upside down
     jigsaw = make_view("jigsaw", 16, 3).view(upright.transpose(2, 0, 1)).transpose(1, 2, 0)
-    assert np.array_equal(np.asarray(panels[1]["picture_after"]), jigsaw)
+    assert np.array_equal(np.asarray(flip["panels"][2]["picture"]), jigsaw)
+    assert np.array_equal(np.asarray(grids[0]["panels"][0]["picture"]), upright), "no view shows it as it was drawn"
+
+
+def test_what_is_shown_in_all_readings_is_in_no_grid(drawn):
+    experiment, made = drawn["visual_anagram"]
+    layouts = [(block["layout"], block["title"]) for block in FIGURES["visual_anagram"](experiment, made)[0]]
+    assert layouts == [("flip", made["stage_2"].title), ("grid", made["stage_1"].title)]
+    experiment, made = drawn["many_seeds"]
+    flip, *grids = FIGURES["hybrid_image"](experiment, {"stage_1": made["stage_1"]})[0]
+    assert [panel["label"] for panel in flip["panels"][:3]] == ["near: two", "2 times as far", "4 times as far: one"]
+    assert [panel["success"] for panel in flip["panels"][:3]] == [False, None, True]
+    assert len(flip["panels"]) == 8 * 3 and [len(grid["panels"]) for grid in grids] == [12]
+    assert grids[0]["title"].endswith(": the others")
+
+
+def test_stimuli_have_a_row_for_each_sample_stage_and_view(drawn, tmp_path):
+    for name in ("visual_anagram", "three_views"):
+        experiment, made = drawn[name]
+        rows, blocks = stimuli(experiment, made), FIGURES["visual_anagram"](experiment, made)[0]
+        samples = sum(len(stage.samples) for stage in made.values())
+        assert len(rows) == samples * len(experiment["views"])
+        write_figure(tmp_path / name, id=name, title=name, caption="", section=name, blocks=blocks, stimuli=rows)
+        table = pandas.read_csv(tmp_path / name / "figure/stimuli.csv")
+        for row in table.itertuples():
+            stage = made[row.stage]
+            i = next(i for i, sample in enumerate(stage.samples) if sample["seed"] == row.seed)
+            with Image.open(tmp_path / name / "figure" / row.file) as drawn_picture:
+                assert np.array_equal(drawn_picture, to_picture(stage.arrays["x_0"][i])), "as it was drawn"
+        assert table["right"].tolist() == [view != 1 for view in range(len(experiment["views"]))] * samples
+        assert table["all_right"].all() and table["prompt"][1] == experiment["views"][1]["prompt"]
+    assert stimuli(*drawn["text_to_image"]) == []
+    experiment, made = drawn["visual_anagram"]
+    unjudged = stimuli(experiment, {name: replace(stage, judged=None) for name, stage in made.items()})
+    assert {(row["reads"], row["right"], row["all_right"]) for row in unjudged} == {("", "", "")}
 
 
 def test_denoising_tells_what_was_measured(drawn):
