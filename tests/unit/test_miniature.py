@@ -199,7 +199,24 @@ def test_readings_count_what_is_seen(judge, digits):
         {"view": "negate", "prompt": "a blue six on a yellow background", "seed": 0},
     ]
     made = judge_digits(judge, {"task": "visual_anagram", "views": views}, {"x_0": x_0}, [{}, {}], 16)
-    assert made["success"] == [True, False] and made["metrics"][-1]["value"] == 0.5
+    assert made["success"] == [True, False]
+    assert [(m["name"], m["value"]) for m in made["metrics"][2:]] == [
+        ("all readings at once", 0.5),
+        (f"only “{six_prompt}”", 0.0),
+        ("only “a blue six on a yellow background”", 0.0),
+        ("no reading", 0.5),
+    ]
+    assert made["readings"] == [
+        {"reads": ["yellow six on blue", "yellow nine on blue"], "right": [True, False]},
+        {"reads": ["blue six on yellow", "blue nine on yellow"], "right": [True, False]},
+    ]
+    hybrid = {"task": "hybrid_image", "prompts": ["a six", "a nine"], "sigmas": [0.1]}
+    made = judge_digits(judge, hybrid, {"x_0": x_0}, [{}, {}], 16)
+    assert made["readings"] == [
+        {"reads": ["six", "nine"], "right": [True, False]},  # from afar
+        {"reads": ["six", "nine"], "right": [False, True]},
+    ]
+    assert {m["name"]: m["value"] for m in made["metrics"]}["only six from afar (blurred)"] == 0.5
     made = judge_digits(
         judge,
         {"task": "image_to_image"},

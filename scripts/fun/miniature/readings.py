@@ -12,6 +12,7 @@ from torch import Tensor
 from fun.data.prompts import normalise
 from fun.diffusion.filters import gaussian_blur
 from fun.diffusion.views import make_view
+from fun.judging.outcomes import outcomes
 from fun.judging.scores import rate
 from fun.miniature.judge import Judge, Shown, read_pictures
 from fun.miniature.pictures import COLOURS, DIGITS, UNNAMED, VOCABULARY, Prompt
@@ -80,8 +81,9 @@ def _by(key: str, words: str, samples: list[dict], name: str, right: list[bool |
     ]
 
 
-# Tasks: (read, tensors of the stage, samples, experiment) -> (success, N of True, False or None, and metrics).
-Judged = tuple[list[bool | None], list[dict]]
+# Tasks: (read, tensors of the stage, samples, experiment) -> (success, N of True, False or None, and metrics), and of pictures of
+# several readings also each reading, in the order of the views or prompts: {"reads": N texts, "right": N of True, False or None}.
+Judged = tuple[list[bool | None], list[dict]] | tuple[list[bool | None], list[dict], list[dict]]
 
 
 def text_to_image(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
@@ -105,29 +107,32 @@ def inpainting(read: Read, tensors: dict, samples: list[dict], experiment: dict)
 
 
 def visual_anagram(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
-    x_0, rights, metrics = tensors["x_0"], [], []
+    x_0, readings = tensors["x_0"], []
     for view in experiment["views"]:
         # The view has stage I's grid for all stages, so that its permutation is the same in stage II's pictures.
-        turned = make_view(view["view"], tensors["grid"], view["seed"]).view(x_0)
-        rights.append(seen(read(turned), [view["prompt"]] * len(x_0)))
-        metrics += _count(f"“{view['prompt']}” under {view['view']}", rights[-1])
-    every = _both(*rights)
-    return every, metrics + _count("all readings at once", every)
+        reading = read(make_view(view["view"], tensors["grid"], view["seed"]).view(x_0))
+        readings.append({"reads": describe(reading), "right": seen(reading, [view["prompt"]] * len(x_0))})
+    rights = [reading["right"] for reading in readings]
+    names = [f"“{view['prompt']}” under {view['view']}" for view in experiment["views"]]
+    short = [f"“{view['prompt']}”" for view in experiment["views"]]
+    return _both(*rights), outcomes(names, rights, short), readings
 
 
 def hybrid_image(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
     """Compares digits alone: a blur mixes the colours."""
     x_0 = tensors["x_0"]
     sigma = experiment["sigmas"][0] * x_0.shape[-1] / tensors["grid"]
-    distances = {"from near": (x_0, -1), "from afar (blurred)": (gaussian_blur(x_0, sigma), 0)}
-    rights, metrics = [], []
+    distances = {"from afar (blurred)": (gaussian_blur(x_0, sigma), 0), "from near": (x_0, -1)}
+    names, readings = [], []
     for distance, (pictures, which) in distances.items():
         prompt = named(experiment["prompts"][which])
         asked = UNNAMED if prompt is None else prompt.digit
         found = read(pictures).digit.tolist()
-        rights.append([None if asked == UNNAMED else digit == asked for digit in found])
-        metrics += _count(f"{DIGITS[asked]} {distance}", rights[-1])
-    return _both(*rights), metrics + _count("both", _both(*rights))
+        right = [None if asked == UNNAMED else digit == asked for digit in found]
+        names.append(f"{DIGITS[asked]} {distance}")
+        readings.append({"reads": [DIGITS[digit] for digit in found], "right": right})
+    rights = [reading["right"] for reading in readings]
+    return _both(*rights), outcomes(names, rights), readings
 
 
 def upsample(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
@@ -163,12 +168,13 @@ def judge_digits(judge: Judge, experiment: dict, tensors: dict, samples: list[di
         grid: side of stage I's pictures in pixels.
 
     Returns: {"success": N of True or False, or None if no judge can tell (see `named`), "reads": N texts, "metrics": rates as
-    a figure shows them}.
+    a figure shows them}, and "readings" if there are several (see `Judged`).
     """
     task = experiment["task"]
 
     def read(pictures):
         return read_pictures(judge, pictures)
 
-    success, metrics = READINGS[task](read, tensors | {"grid": grid}, samples, experiment)
-    return {"success": success, "reads": describe(read(tensors["x_0"])), "metrics": metrics}
+    success, metrics, *readings = READINGS[task](read, tensors | {"grid": grid}, samples, experiment)
+    judged = {"success": success, "reads": describe(read(tensors["x_0"])), "metrics": metrics}
+    return judged | ({"readings": readings[0]} if readings else {})
