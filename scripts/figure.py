@@ -40,6 +40,8 @@ for stage, numeral in STAGES.items():
         if flagged is not None:
             counts = {"value": int(flagged.sum()), "n": len(flagged)}
             metrics.append({"name": f"{numeral}: blacked out by the safety checker"} | counts)
+        for reading in scores.get(stage, {}).get("readings", []):  # CLIP reads prompts
+            reading["reads"] = [spelled.get(text, text) for text in reading["reads"]]
         for metric in scores.get(stage, {}).get("metrics", []):
             rate = "low" in metric  # shown in per cent; other scores as they are
             percent = {key: 100 * metric[key] for key in ("value", "low", "high")} | {"unit": "%"} if rate else {}
