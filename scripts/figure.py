@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fun.data.prompts import normalise, spelled_prompts
 from fun.data.tensors import load_arrays
-from fun.reporting.experiment_figures import FIGURES, STAGES, Drawn
+from fun.reporting.experiment_figures import FIGURES, STAGES, Drawn, stimuli
 from fun.reporting.figure import write_figure
 from fun.reporting.provenance import without_folders
 from fun.weights.safety import black_out, mark
@@ -40,10 +40,13 @@ for stage, numeral in STAGES.items():
         if flagged is not None:
             counts = {"value": int(flagged.sum()), "n": len(flagged)}
             metrics.append({"name": f"{numeral}: blacked out by the safety checker"} | counts)
+        for reading in scores.get(stage, {}).get("readings", []):  # CLIP reads prompts
+            reading["reads"] = [spelled.get(text, text) for text in reading["reads"]]
         for metric in scores.get(stage, {}).get("metrics", []):
             rate = "low" in metric  # shown in per cent; other scores as they are
             percent = {key: 100 * metric[key] for key in ("value", "low", "high")} | {"unit": "%"} if rate else {}
-            metrics.append(metric | percent | {"name": f"{numeral}: {metric['name']}"})
+            row = {"of": numeral} if "outcome" in metric else {}
+            metrics.append(metric | percent | row | {"name": f"{numeral}: {metric['name']}"})
 blocks, measured = FIGURES[experiment["task"]](experiment, stages)
 
 write_figure(
@@ -54,6 +57,7 @@ write_figure(
     section=snakemake.params.section,
     blocks=blocks,
     metrics=metrics + measured,
+    stimuli=stimuli(experiment, stages),
     provenance={"cascade": cascade}
     | snakemake.params.pictures
     | {key: text for key, text in experiment.items() if key in ("licence", "negative_prompt") and text},

@@ -32,43 +32,37 @@ function buttonFrame(frame, attributes) {
 
 function words(panel, name) { return panel.querySelector(name).textContent.trim(); }
 
-// flip: turned while the mouse is over it, or until the next press
-function makeFlips(row) {
-  const turns = [...row.querySelectorAll(".flip")].map((panel) => {
-    const alt = panel.querySelector(".before .picture");
-    const name = alt.getAttribute("alt") || alt.getAttribute("aria-label");
-    const button = buttonFrame(panel.querySelector(".frame"), { "aria-pressed": "false", "aria-label": `Turn: ${name}` });
-    const before = panel.querySelector(".before");
-    const transform = panel.dataset.transform;
-    panel.classList.add("live");
-    panel.querySelector(".after").setAttribute("aria-hidden", "true");
+// flip: the first picture of a sample turns into the reading that the mouse enters or that is pressed
+function makeFlips(flips) {
+  const all = flips.querySelector(".turn-all");
+  const verb = all.textContent.split(" ")[0];
+  const turns = [...flips.querySelectorAll(".panel + .panel")].map((panel) => {
+    const picture = panel.querySelector(".picture");
+    const name = picture.getAttribute("alt") || picture.getAttribute("aria-label");
+    const button = buttonFrame(panel.querySelector(".frame"), { "aria-label": `${verb}: ${name}` });
+    const face = button.firstElementChild;
+    const turned = face.matches(".face");
+    if (!turned) { // no turn leads to it: it appears over the first picture
+      const ground = panel.parentElement.querySelector(".picture").cloneNode(true);
+      ground.setAttribute("aria-hidden", "true");
+      ground.classList.add("ground");
+      button.prepend(ground);
+    }
     panel.querySelector("figcaption").append(infoButton(panel));
-    const show = (turned) => {
-      if (panel.classList.contains("is-turned") === turned) return;
-      panel.classList.toggle("is-turned", turned);
-      button.classList.toggle("turning", turned);
-      if (transform) before.classList.toggle(transform, turned);
-    };
-    const press = (pressed) => {
-      button.setAttribute("aria-pressed", String(pressed));
-      show(pressed);
+    const turn = () => {
+      if (face.getAnimations().length) return;
+      const before = turned ? { transform: "none", filter: "none" } : { opacity: 0 };
+      const easing = matchMedia("(prefers-reduced-motion: reduce)").matches ? "step-end" : "ease-in-out";
+      face.animate([{ ...before, offset: 0 }, { ...before, offset: 0.4, easing }], 1500); // ends as it lies
     };
     button.addEventListener("click", () => {
-      press(button.getAttribute("aria-pressed") !== "true");
-      announce(panel.classList.contains("is-turned") ? words(panel, ".reads").replace("↻", "").trim() : words(panel, ".label"));
+      turn();
+      announce(words(panel, ".label"));
     });
-    button.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse") show(true); });
-    button.addEventListener("pointerleave", () => show(button.getAttribute("aria-pressed") === "true"));
-    return { press, pressed: () => button.getAttribute("aria-pressed") === "true" };
+    button.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse") turn(); });
+    return turn;
   });
-  const all = row.parentElement.querySelector(".turn-all");
-  if (all) {
-    all.addEventListener("click", () => {
-      const turned = !turns.every((turn) => turn.pressed());
-      turns.forEach((turn) => turn.press(turned));
-      all.textContent = turned ? "Turn all back" : "Turn all";
-    });
-  }
+  all.addEventListener("click", () => turns.forEach((turn) => turn()));
 }
 
 // compare: the first picture over the second, up to the slider
@@ -146,7 +140,7 @@ function makeScrub(scrub) {
 
 // A picture opens with what made it.
 function makeOpenable(group) {
-  group.querySelectorAll(".panel").forEach((panel) => {
+  group.querySelectorAll(".panel:not(:has(button))").forEach((panel) => {
     const button = buttonFrame(panel.querySelector(".frame"), { "aria-haspopup": "dialog" });
     button.addEventListener("click", () => openDetails(panel));
   });

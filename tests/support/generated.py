@@ -108,7 +108,8 @@ def _lists(schema, definitions):
     items = documents(schema["items"], definitions)
     low, high = schema.get("minItems", 0), min(schema.get("maxItems", 5), schema.get("minItems", 0) + 2)
     unique = repr if schema.get("uniqueItems") else None
-    return st.lists(items, min_size=low, max_size=high, unique_by=unique)
+    lists = st.lists(items, min_size=low, max_size=high, unique_by=unique)
+    return lists.map(sorted) if schema.get("x-ascending") else lists
 
 
 def _mappings(schema, definitions):

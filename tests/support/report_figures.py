@@ -220,24 +220,26 @@ def write_figures(folder):
             {
                 "layout": "flip",
                 "panels": [
-                    panel(six, "a golden six", k, transform=transform, reads="a golden nine", success=k != 2)
+                    panel(six, label, k, state=f"seed {k}", success=success, **turn)
                     for k, transform in enumerate(
                         ("rotate_180", "rotate_90_cw", "flip_vertical", "flip_horizontal", "negate")
                     )
+                    for label, success, turn in (
+                        ("a golden six", True, {}),
+                        ("a golden nine", k != 2, {"transform": transform}),
+                    )
                 ]
-                + [panel(six, "a six", 9, picture_after=ImageOps.solarize(six), reads="a solar six", success=None)],
+                + [
+                    panel(six, "a six", 9, state="seed 9", success=None),
+                    panel(ImageOps.solarize(six), "a solar six", 9, state="seed 9", success=None),
+                ],
             }
         ],
         metrics=[
-            {
-                "name": "Both readings seen",
-                "value": 83.3,
-                "low": 55.2,
-                "high": 95.3,
-                "unit": "%",
-                "n": 12,
-                "goal": "higher",
-            }
+            {"name": f"{stage}: {name}", "outcome": outcome, "of": stage, "value": value, "unit": "%"}
+            | {"low": value / 2, "high": value / 2 + 50, "n": 12}
+            for stage in ("Stage I", "Stage II")
+            for name, outcome, value in (("all readings at once", "both", 83.3), ("no reading", "neither", 16.7))
         ],
     )
     digits = [drawing(str(digit), 28, "white", "black") for digit in range(10)]

@@ -1,6 +1,7 @@
 """figure.json: what is written is read back; what breaks the contract is refused, naming the file and the entry."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from fun.reporting.animation import turn_frames
 from fun.reporting.figure import FigureError, read_figure, write_figure
+from fun.reporting.file_names import name_panels
 
 
 def picture(seed=0, size=28):
@@ -44,18 +46,18 @@ def test_what_is_written_is_read_back(tmp_path):
 def test_equal_pictures_are_stored_once_and_old_ones_are_gone(tmp_path):
     write(tmp_path, [{"layout": "row", "panels": [panel(seed) for seed in range(5)]}])
     write(tmp_path, [{"layout": "grid", "columns": 2, "panels": [panel(0), panel(1), panel(0)]}])
-    assert sorted(file.name for file in (tmp_path / "figure").iterdir()) == ["000.png", "001.png"]
+    assert sorted(file.name for file in (tmp_path / "figure").iterdir()) == ["seed_0.png", "seed_1.png"]
 
 
 def test_written_twice_is_equal_to_the_byte(tmp_path):
     def blocks():
         source = picture(2)
         source.info["dpi"] = (72, 72)  # metadata of the source must not be passed on
-        flip = panel(3, transform="rotate_90_cw", reads="turned")
+        flip = [panel(3, state="seed 3", **turn) for turn in ({}, {"transform": "rotate_90_cw"})]
         return [
             {"layout": "row", "panels": [panel(0, picture=source)]},
             {"layout": "scrub", "panels": [panel(0, state="t = 1"), panel(1, state="t = 0")]},
-            {"layout": "flip", "panels": [flip]},
+            {"layout": "flip", "panels": flip},
         ]
 
     files = []
@@ -64,7 +66,7 @@ def test_written_twice_is_equal_to_the_byte(tmp_path):
         found = sorted((tmp_path / name).rglob("*"))
         files.append({str(file.relative_to(tmp_path / name)): file.read_bytes() for file in found if file.is_file()})
     assert files[0] == files[1]
-    assert {"figure/scrub_1.webp", "figure/turn_2_000.webp"} <= set(files[0])
+    assert {"figure/scrub.webp", "figure/turn_seed_3.webp"} <= set(files[0])
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,8 @@ def test_written_twice_is_equal_to_the_byte(tmp_path):
         ([{"layout": "grid", "panels": [panel()]}], "'columns' is a required property"),
         ([{"layout": "compare", "panels": [panel()]}], "blocks/0/panels"),
         ([{"layout": "scrub", "panels": [panel()]}], "'state' is a required property"),
-        ([{"layout": "flip", "panels": [panel(transform=None, reads="b")]}], "blocks/0/panels/0"),
+        ([{"layout": "flip", "panels": [panel()]}], "'state' is a required property"),
+        ([{"layout": "flip", "panels": [panel(state="a", transform="melt")]}], "blocks/0/panels/0/transform"),
         ([{"layout": "chart", "panels": []}], "'chart' is a required property"),
         ([{"layout": "row", "panels": [panel(score=float("nan"))]}], "JSON"),
     ],
@@ -98,11 +101,11 @@ def test_curves_of_unequal_length_are_refused(tmp_path):
 
 
 def _missing(folder, document):
-    (folder / "figure" / "000.png").unlink()
+    (folder / "figure" / "seed_0.png").unlink()
 
 
 def _truncated(folder, document):
-    file = folder / "figure" / "000.png"
+    file = folder / "figure" / "seed_0.png"
     file.write_bytes(file.read_bytes()[:200])
 
 
@@ -111,11 +114,11 @@ def _wrong_size(folder, document):
 
 
 def _outside(folder, document):
-    document["blocks"][0]["panels"][0]["image"] = "../figure/000.png"
+    document["blocks"][0]["panels"][0]["image"] = "../figure/seed_0.png"
 
 
 def _other_version(folder, document):
-    document["version"] = 2
+    document["version"] = 1
 
 
 def _unknown_key(folder, document):
@@ -165,6 +168,66 @@ def test_not_json_is_refused(tmp_path):
     path.write_text("{")
     with pytest.raises(FigureError, match=r"figure\.json: not a JSON file"):
         read_figure(path)
+
+
+def named(panels, **entries):
+    """The names of the files of a figure of one block, without the ending."""
+    panels = [{"picture": picture(number), "label": "", "alt": "noise"} | p for number, p in enumerate(panels)]
+    return list(name_panels(panels, entries.get("rows", [""] * len(panels)), range(len(panels))).values())
+
+
+def made(**entries):
+    return {"provenance": entries}
+
+
+def test_a_file_is_named_after_what_distinguishes_its_picture():
+    scales = [made(stage="Stage I", seed=3, guidance_scale=scale, start=900) for scale in (1, 7.5)]
+    second = {"stage": "Stage II", "seed": 3, "guidance_scale": 1.0}
+    assert named([*scales, made(**second)]) == [
+        "stage_1_seed_3_guidance_1",
+        "stage_1_seed_3_guidance_7_5",
+        "stage_2_seed_3",
+    ]
+    two = [made(**second, stage_1_guidance_scale=scale) for scale in (1, 7)]
+    assert named(two) == ["stage_2_seed_3_guidance_1", "stage_2_seed_3_guidance_7"]
+    views = [made(stage="Stage II", seed=3, view=view) for view in ("identity", "jigsaw")]
+    assert named(views) == ["stage_2_seed_3", "stage_2_seed_3_jigsaw"]
+    states = [
+        made(stage="Stage I", seed=0) | {"state": f"t = {t}", "label": label}
+        for t in (690, 0)
+        for label in ("xₜ: what the loop holds", "x₀: the estimate")
+    ]
+    assert named(states)[:3] == ["stage_1_seed_0_t_690_xt", "stage_1_seed_0_t_690_x0", "stage_1_seed_0_t_0_xt"]
+    assert named([{"label": "σ = 0.5: 20 dB"}, {"label": "the picture"}]) == ["sigma_0_5", "the_picture"]
+
+
+def test_names_are_safe_short_and_different():
+    hostile = ["a/../b", "C:\\con", "ÄÖ ß\n", "水墨画", "山水", "same", "same", "same 2", "x" * 300, "x" * 301, "", "."]
+    prompts = [made(stage="Stage III", seed=2**63, prompt=prompt) | {"label": prompt} for prompt in hostile]
+    for names in (named(prompts), named([{"label": prompt} for prompt in hostile])):
+        assert len(set(names)) == len(hostile)
+        assert all(re.fullmatch("[a-z0-9_]{1,80}", name) for name in names), names
+
+
+def test_a_table_of_stimuli_names_the_files(tmp_path):
+    rows = [{"file": picture(seed), "prompt": "a, “b”", "right": ""} for seed in (1, 0)]
+    path = write(tmp_path, [{"layout": "row", "panels": [panel(0), panel(1)]}], stimuli=rows)
+    text = (tmp_path / "figure/stimuli.csv").read_text()
+    assert text == 'file,prompt,right\nseed_1.png,"a, “b”",\nseed_0.png,"a, “b”",\n'
+    read_figure(path)
+    (tmp_path / "figure/stimuli.csv").write_text(text.replace("seed_1", "seed_2"))
+    with pytest.raises(FigureError, match="has changed"):
+        read_figure(path)
+
+
+def test_a_sample_turns_into_each_of_its_readings_in_one_file(tmp_path):
+    turns = ({}, {"transform": "rotate_180"}, {"picture": picture(7)})
+    path = write(tmp_path, [{"layout": "flip", "panels": [panel(3, state="seed 3", **turn) for turn in turns]}])
+    first, turned, other = read_figure(path).blocks[0]["panels"]
+    assert first["image"] == turned["image"] != other["image"]
+    assert "animation" not in turned and "animation" not in other
+    with Image.open(tmp_path / first["animation"]) as animation:
+        assert animation.n_frames == 2 * len(turn_frames(picture(3), "rotate_180"))
 
 
 @pytest.mark.parametrize(

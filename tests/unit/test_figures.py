@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas
 import pytest
 import torch
 import yaml
@@ -14,8 +15,9 @@ from fun.diffusion.cascade import load_stage
 from fun.diffusion.experiments import Sampler, make_samples, run
 from fun.diffusion.filters import motion_blur
 from fun.diffusion.views import make_view
-from fun.reporting.experiment_figures import FIGURES, STAGES, Drawn
+from fun.reporting.experiment_figures import FIGURES, STAGES, Drawn, stimuli
 from fun.reporting.figure import read_figure, write_figure
+from fun.reporting.page import states
 from fun.workflow.experiments import pictures_of, read_experiments, read_schema, tasks_of
 from project import PROJECT
 
@@ -32,6 +34,7 @@ EXPERIMENTS = yaml.safe_load((PROJECT / "tests/support/experiments_tiny.yaml").r
     "many_seeds": {"task": "hybrid_image", "prompts": ["one", "two"], "sigmas": [1.0], "seeds": 20},
 }
 SCHEMA = read_schema(PROJECT / "rules/experiments.schema.yaml")
+ILLUSIONS = ("visual_anagram", "prompt_pairs", "hybrid_image", "colour_hybrid", "motion_hybrid")
 SAMPLING = {"sampler": "ddpm", "steps": 2, "spacing": "leading", "variance": "learned", "thresholding": True}
 
 
@@ -77,7 +80,11 @@ def drawn(stages, experiments):
             arrays, low = {key: tensor.numpy() for key, tensor in tensors.items()}, tensors["x_0"]
             rates = [{"name": f"prompt seen, from t = {t}", "value": 0.5, "low": 0.2, "high": 0.8} for t in (390, 690)]
             judged = {"success": [True] * len(samples), "reads": ["red"] * len(samples), "metrics": rates}
-            judged["readings"] = [{"reads": ["red"] * len(samples), "right": [True] * len(samples)}] * 2
+            if experiment["task"] in ILLUSIONS:
+                ways = range(len(experiment.get("views", "12")))
+                judged["readings"] = [
+                    {"reads": [f"reading {way}"] * len(samples), "right": [way != 1] * len(samples)} for way in ways
+                ]
             made[stage] = Drawn(
                 STAGES[stage], arrays, samples, {"model": "tiny"}, SAMPLING | {"guidance_scale": 3.0}, judged
             )
@@ -100,8 +107,14 @@ def test_every_experiment_has_a_figure(drawn, name, tmp_path):
         assert seeds >= set(experiment["seeds"]), "every seed is shown"
     for stage in made.values():
         if experiment["task"] not in ("forward_process", "denoising", "prompt_pairs", "pieces"):
-            grids = [block for block in figure.blocks if block.get("title", "").startswith(stage.title)]
-            assert sum(len(grid["panels"]) for grid in grids if grid["layout"] == "grid") == len(stage.samples)
+            blocks = [block for block in figure.blocks if block.get("title", "").startswith(stage.title)]
+            panels = [panel for block in blocks for panel in block["panels"] if "transform" not in panel]
+            samples = [one for b in blocks for one in (states(b["panels"]) if b["layout"] == "flip" else b["panels"])]
+            if experiment["task"] in ILLUSIONS:
+                assert len({panel["image"] for panel in panels}) == len(panels), "no picture is shown twice"
+                assert len(samples) >= len(stage.samples)
+            else:
+                assert len(samples) == len(stage.samples)
 
 
 def test_a_grid_shows_all_samples_with_their_success(drawn):
@@ -130,17 +143,56 @@ def test_a_stage_is_shown_with_the_guidance_that_it_ran_with(drawn):
     assert shown == {"Stage I": {(1, None), (7, None)}, "Stage II": {(3.0, 1), (3.0, 7)}}
 
 
-def test_an_anagram_turns_into_what_its_view_shows(drawn):
+def test_an_anagram_is_shown_in_each_of_its_views(drawn):
     experiment, made = drawn["visual_anagram"]
-    panel = FIGURES["visual_anagram"](experiment, made)[0][0]["panels"][0]
-    assert (panel["label"], panel["reads"], panel["transform"]) == ("a red six", "a red nine", "rotate_180")
+    blocks = FIGURES["visual_anagram"](experiment, made)[0]
+    first, turned = blocks[0]["panels"][:2]
+    assert first["state"] == turned["state"] and first["picture"] == turned["picture"]
+    assert (first["label"], turned["label"]) == ("a red six", "a red nine")
+    assert "transform" not in first and turned["transform"] == "rotate_180"
+    assert (first["success"], turned["success"]) == (True, False), "the judge's mark is each view's own"
+    assert turned["provenance"]["seen_as"] == "reading 1"
 
     experiment, made = drawn["three_views"]
-    panels = [block["panels"][0] for block in FIGURES["visual_anagram"](experiment, made)[0][:2]]
-    assert [panel["reads"] for panel in panels] == ["a blue three", "a green four"]
-    upright = np.asarray(panels[0]["picture"])[::-1]  # the first view is upside down
+    flip, *grids = FIGURES["visual_anagram"](experiment, made)[0]
+    assert [panel["label"] for panel in flip["panels"]] == ["a red two", "a blue three", "a green four"]
+    upright = np.asarray(flip["panels"][0]["picture"])[::-1]  # the first view is upside down
     jigsaw = make_view("jigsaw", 16, 3).view(upright.transpose(2, 0, 1)).transpose(1, 2, 0)
-    assert np.array_equal(np.asarray(panels[1]["picture_after"]), jigsaw)
+    assert np.array_equal(np.asarray(flip["panels"][2]["picture"]), jigsaw)
+    assert np.array_equal(np.asarray(grids[0]["panels"][0]["picture"]), upright), "no view shows it as it was drawn"
+
+
+def test_what_is_shown_in_all_readings_is_in_no_grid(drawn):
+    experiment, made = drawn["visual_anagram"]
+    layouts = [(block["layout"], block["title"]) for block in FIGURES["visual_anagram"](experiment, made)[0]]
+    assert layouts == [("flip", made["stage_2"].title), ("grid", made["stage_1"].title)]
+    experiment, made = drawn["many_seeds"]
+    flip, *grids = FIGURES["hybrid_image"](experiment, {"stage_1": made["stage_1"]})[0]
+    assert [panel["label"] for panel in flip["panels"][:3]] == ["near: two", "2 times as far", "4 times as far: one"]
+    assert [panel["success"] for panel in flip["panels"][:3]] == [False, None, True]
+    assert len(flip["panels"]) == 8 * 3 and [len(grid["panels"]) for grid in grids] == [12]
+    assert grids[0]["title"].endswith(": the others")
+
+
+def test_stimuli_have_a_row_for_each_sample_stage_and_view(drawn, tmp_path):
+    for name in ("visual_anagram", "three_views"):
+        experiment, made = drawn[name]
+        rows, blocks = stimuli(experiment, made), FIGURES["visual_anagram"](experiment, made)[0]
+        samples = sum(len(stage.samples) for stage in made.values())
+        assert len(rows) == samples * len(experiment["views"])
+        write_figure(tmp_path / name, id=name, title=name, caption="", section=name, blocks=blocks, stimuli=rows)
+        table = pandas.read_csv(tmp_path / name / "figure/stimuli.csv")
+        for row in table.itertuples():
+            stage = made[row.stage]
+            i = next(i for i, sample in enumerate(stage.samples) if sample["seed"] == row.seed)
+            with Image.open(tmp_path / name / "figure" / row.file) as drawn_picture:
+                assert np.array_equal(drawn_picture, to_picture(stage.arrays["x_0"][i])), "as it was drawn"
+        assert table["right"].tolist() == [view != 1 for view in range(len(experiment["views"]))] * samples
+        assert table["all_right"].all() and table["prompt"][1] == experiment["views"][1]["prompt"]
+    assert stimuli(*drawn["text_to_image"]) == []
+    experiment, made = drawn["visual_anagram"]
+    unjudged = stimuli(experiment, {name: replace(stage, judged=None) for name, stage in made.items()})
+    assert {(row["reads"], row["right"], row["all_right"]) for row in unjudged} == {("", "", "")}
 
 
 def test_pairs_stand_in_a_table_with_what_came_of_them(drawn):
@@ -177,16 +229,24 @@ def test_pieces_travel_from_the_picture_to_their_arrangement(drawn):
         assert sorted(np.asarray(laid["picture"]).ravel()) == sorted(source.ravel())
 
 
-def test_a_hybrid_is_seen_in_each_way(drawn):
-    experiment, made = drawn["colour_hybrid"]
-    given, faded, *grids = FIGURES["colour_hybrid"](experiment, made)[0]
-    assert len(given["panels"]) == 1 and len(grids) == 2
-    grey, *_, whole, colour = [np.asarray(panel["picture"]).astype(int) for panel in faded["panels"]]
+def test_a_colour_hybrid_is_seen_grey_coloured_and_in_its_colours_alone(drawn):
+    experiment, made = drawn["colour_hybrid"]  # the grey part of a picture
+    given, flip, grid = FIGURES["colour_hybrid"](experiment, made)[0]
+    assert len(given["panels"]) == 1 and grid["title"].startswith("Stage I,")
+    labels = ["without its colours", "half", "with its colours: a red eight", "the colours alone"]
+    assert [panel["label"] for panel in flip["panels"]] == labels
+    assert [panel["success"] for panel in flip["panels"]] == [None, None, True, None]
+    grey, _, whole, colour = [np.asarray(panel["picture"]).astype(int) for panel in flip["panels"]]
     assert np.ptp(grey, axis=2).max() == 0 and np.ptp(whole, axis=2).max() > 0
     assert np.median(np.abs(colour.mean(2) - 127.5)) < 1  # but where a colour is out of range
+
+
+def test_a_motion_hybrid_is_seen_at_rest_and_moving(drawn):
     experiment, made = drawn["motion_hybrid"]
-    moved, grid = FIGURES["motion_hybrid"](experiment, made)[0]
-    still, *_, last = [np.asarray(panel["picture"]).astype(float) for panel in moved["panels"]]
+    (flip,) = FIGURES["motion_hybrid"](experiment, {"stage_1": made["stage_1"]})[0]
+    assert [panel["label"] for panel in flip["panels"]] == ["at rest: a red three", "slowly", "in motion: a red eight"]
+    assert [panel["success"] for panel in flip["panels"]] == [False, None, True]
+    still, _, last = [np.asarray(panel["picture"]).astype(float) for panel in flip["panels"]]
     x_0 = torch.from_numpy(made["stage_1"].arrays["x_0"]).clamp(-1, 1)
     blurred = np.asarray(to_picture(motion_blur(x_0, 4, 45)[0].numpy()))
     assert np.abs(last - blurred).mean() < 3 < np.abs(still - blurred).mean()  # grey levels

@@ -199,7 +199,46 @@ def test_readings_count_what_is_seen(judge, digits):
         {"view": "negate", "prompt": "a blue six on a yellow background", "seed": 0},
     ]
     made = judge_digits(judge, {"task": "visual_anagram", "views": views}, {"x_0": x_0}, [{}, {}], 16)
-    assert made["success"] == [True, False] and made["metrics"][-1]["value"] == 0.5
+    assert made["success"] == [True, False]
+    assert [(m["name"], m["value"]) for m in made["metrics"][2:]] == [
+        ("all readings at once", 0.5),
+        (f"only “{six_prompt}”", 0.0),
+        ("only “a blue six on a yellow background”", 0.0),
+        ("no reading", 0.5),
+    ]
+    assert made["readings"] == [
+        {"reads": ["yellow six on blue", "yellow nine on blue"], "right": [True, False]},
+        {"reads": ["blue six on yellow", "blue nine on yellow"], "right": [True, False]},
+    ]
+    hybrid = {"task": "hybrid_image", "prompts": ["a six", "a nine"], "sigmas": [0.1]}
+    made = judge_digits(judge, hybrid, {"x_0": x_0}, [{}, {}], 16)
+    assert made["readings"] == [
+        {"reads": ["six", "nine"], "right": [True, False]},  # from afar
+        {"reads": ["six", "nine"], "right": [False, True]},
+    ]
+    assert {m["name"]: m["value"] for m in made["metrics"]}["only six from afar (σ = 0.1)"] == 0.5
+    colour = {"task": "colour_hybrid", "prompts": ["a six", "a nine"]}
+    made = judge_digits(judge, colour, {"x_0": x_0}, [{}, {}], 16)
+    assert made["readings"][1]["right"] == [False, True] and made["metrics"][-1]["name"] == "nine in its colours alone"
+    made = judge_digits(judge, colour | {"prompts": ["a nine"]}, {"x_0": x_0}, [{}, {}], 16)
+    assert made["success"] == [False, True] and made["metrics"][0]["name"] == "nine with its colours"
+    pairs = {"task": "prompt_pairs", "view": "negate", "view_seed": 0}
+    asked = [
+        {"pair": [six_prompt, "a blue six on a yellow background"]},
+        {"pair": [six_prompt, "a blue nine on a yellow background"]},
+    ]
+    made = judge_digits(judge, pairs, {"x_0": x_0}, asked, 16)
+    assert [reading["right"] for reading in made["readings"]] == [[True, False], [True, True]]
+    assert [metric["value"] for metric in made["metrics"][-2:]] == [1, 0], "the better pair first"
+    samples = [{"prompt": six_prompt, "pieces": count} for count in (16, 64)]
+    made = judge_digits(judge, {"task": "pieces"}, {"x_0": x_0}, samples, 16)
+    assert [(metric["name"], metric["value"]) for metric in made["metrics"]] == [
+        ("prompt seen, 16 pieces", 1.0),
+        ("prompt seen, 64 pieces", 0.0),
+    ]
+    samples = [{"prompt": six_prompt, "sampler": "ddim", "steps": n} for n in (5, 20)]
+    made = judge_digits(judge, {"task": "text_to_image"}, {"x_0": x_0}, samples, 16)
+    assert [metric["name"] for metric in made["metrics"]] == ["prompt seen, 5 steps", "prompt seen, 20 steps"]
     made = judge_digits(
         judge,
         {"task": "image_to_image"},
@@ -248,7 +287,7 @@ def test_illusions_are_judged_only_where_each_of_their_prompts_can_be(judge, pro
     hybrid = {"task": "hybrid_image", "prompts": [right, prompt], "sigmas": [1.0]}
     made = judge_digits(judge, hybrid, {"x_0": x_0}, [{}, {}], 16)
     assert made["success"] == [None, None]
-    assert [metric["name"] for metric in made["metrics"]] == ["seven blurred by 1 px"]
+    assert [metric["name"] for metric in made["metrics"]] == ["seven from afar (σ = 1)"]
 
 
 # --- what ships ---

@@ -270,6 +270,20 @@ def test_a_sample_succeeds_when_each_reading_is_nearest_to_its_own_prompt(clip):
     assert score["value"] == pytest.approx(cosines[range(8), own].mean().item())
 
 
+def test_clip_tells_what_it_reads_under_each_view(clip):
+    views = [{"view": "identity", "prompt": "a dog", "seed": 0}, {"view": "negate", "prompt": "an old man", "seed": 0}]
+    x_0, samples = pictures(8, 64), [{"seed": seed} for seed in range(8)]
+    judged = judge_by_clip(clip, {"views": views}, x_0, samples, 64)
+    for view, reading, picture in zip(views, judged["readings"], (x_0, -x_0), strict=True):
+        nearest = (clip.embed_pictures(picture) @ clip.embed_texts(["a dog", "an old man"]).T).argmax(1)
+        assert reading["reads"] == [["a dog", "an old man"][place] for place in nearest]
+        assert reading["right"] == [read == view["prompt"] for read in reading["reads"]]
+    both = [all(rights) for rights in zip(*(reading["right"] for reading in judged["readings"]), strict=True)]
+    assert judged["success"] == both
+    shown = [metric["outcome"] for metric in judged["metrics"] if "outcome" in metric]
+    assert shown == ["both", "only “a dog”", "only “an old man”", "neither"]
+
+
 def test_one_prompt_alone_is_scored_but_neither_right_nor_wrong(clip):
     samples = [{"prompt": "a dog", "seed": 0, "start": start} for start in (960, 390)]
     judged = judge_by_clip(clip, {"task": "image_to_image", "prompt": "a dog"}, pictures(2), samples, 32)

@@ -306,7 +306,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 def test_the_stages_of_an_experiment(read):
     experiments = read(EXPERIMENTS)
     for experiment in experiments.values():
-        assert stages_of(experiment, SCHEMA, NOTHING) == tasks_of(SCHEMA)[experiment["task"]]["stages"]
+        chosen = experiment | {"upsample": experiment["seeds"]}
+        assert stages_of(chosen, SCHEMA, NOTHING) == tasks_of(SCHEMA)[experiment["task"]]["stages"]
     drawn = experiments["inpainting"]
     assert stages_of(drawn | {"upsample": []}, SCHEMA, NOTHING) == ["stage_1"]
     with_stage_3 = NOTHING | {"stage_3": {"model": "x4"}}

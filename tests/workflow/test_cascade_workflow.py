@@ -9,6 +9,7 @@ import shutil
 import time
 
 import numpy as np
+import pandas
 import pytest
 import torch
 import yaml
@@ -162,6 +163,9 @@ def test_an_anagram_can_be_printed(finished):
 def test_a_judge_counts_successes(finished):
     figure = read_figure(finished.folder / "results/tiny/visual_anagram/figure.json")
     assert any("all readings at once" in metric["name"] for metric in figure.metrics)
+    table = pandas.read_csv(finished.folder / "results/tiny/visual_anagram/figure/stimuli.csv")
+    both = table.groupby(["stage", "seed"])[["right", "all_right"]].all()
+    assert (both["right"] == both["all_right"]).all()
     assert any(isinstance(panel.get("success"), bool) for block in figure.blocks for panel in block["panels"])
 
 

@@ -7,6 +7,7 @@ Only an overlay with fewer steps differs from what a user runs. (MNIST and the r
 import json
 
 import numpy as np
+import pandas
 import pytest
 import yaml
 from PIL import Image
@@ -140,6 +141,9 @@ def test_clip_ranks_the_seeds(finished):
     assert sorted(scores["ranks"]) == [f"rank {place} of 4" for place in (1, 2, 3, 4)]
     remarks = [panel["remark"] for panel in panels(finished, "anagram_campfire", "Stage II")]
     assert sorted(set(remarks)) == sorted(scores["ranks"])
+    table = pandas.read_csv(finished.folder / "results/deepfloyd/anagram_campfire/figure/stimuli.csv")
+    told = {view["prompt"] for view in EXPERIMENTS["anagram_campfire"]["views"]}
+    assert set(table["reads"]) <= told and (table["right"] == (table["reads"] == table["prompt"])).all()
     names = [metric["name"] for metric in figure(finished, "anagram_campfire").metrics]
     assert {"Stage II: all readings at once", "Stage II: concealment"} <= set(names)
 

@@ -86,10 +86,6 @@ def visit(browser, report):
     assert complaints == []
 
 
-def transform_of(panel):
-    return panel.locator(".before").evaluate("face => getComputedStyle(face).transform + getComputedStyle(face).filter")
-
-
 def test_every_picture_decodes_and_the_prompt_is_text(visit):
     page = visit()
     broken = page.evaluate(
@@ -131,48 +127,82 @@ def test_what_stands_in_several_places_is_drawn_there(visit):
     assert colours[0] > 0.05 and colours[1] > 0.5
 
 
+def turning(page):
+    """The labels of the readings that turn at this moment."""
+    return page.locator("#figure-six_nine .panel").evaluate_all(
+        """(all) => all.filter((panel) => panel.getAnimations({ subtree: true }).length)
+            .map((panel) => panel.closest("li").querySelector(".state").textContent.trim())"""
+    )
+
+
+def end_turns(page):
+    page.mouse.move(0, 0)
+    page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
+    assert turning(page) == []
+
+
 def test_an_anagram_turns_on_click_on_hover_and_by_keyboard(visit):
-    page = visit(reduced_motion="reduce")
-    panel = page.locator("#figure-six_nine .flip").first
-    button = panel.locator("button.frame")
+    page = visit()
+    sample = page.locator("#figure-six_nine li").first
+    button = sample.locator("button.frame").nth(1)
     button.scroll_into_view_if_needed()
-    page.mouse.move(0, 0)
-    upright = transform_of(panel)
-    expect(panel.get_by_text("a golden six")).to_be_visible()
-    expect(panel.get_by_text("a golden nine")).to_be_hidden()
-
+    end_turns(page)
+    expect(button).to_have_accessible_name("Turn: A drawing, a golden nine")
     button.hover()
-    turned = transform_of(panel)
-    assert turned != upright
-    expect(panel.get_by_text("a golden nine")).to_be_visible()
-    page.mouse.move(0, 0)
-    assert transform_of(panel) == upright
-
+    assert turning(page) == ["seed 0"]
+    end_turns(page)
     button.click()
-    page.mouse.move(0, 0)
-    assert transform_of(panel) == turned
-    expect(button).to_have_attribute("aria-pressed", "true")
+    assert turning(page) == ["seed 0"]
     expect(page.get_by_role("status")).to_contain_text("a golden nine")
+    end_turns(page)
+    sample.get_by_role("button").first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(button).to_be_focused()
+    for key in ("Enter", "Space"):
+        page.keyboard.press(key)
+        assert turning(page) == ["seed 0"]
+        end_turns(page)
 
-    button.focus()
-    page.keyboard.press("Enter")
-    assert transform_of(panel) == upright
-    page.keyboard.press("Space")
-    assert transform_of(panel) == turned
 
-
-def test_each_view_turns_in_its_own_way_and_all_at_once(visit):
-    page = visit(reduced_motion="reduce")
-    panels = page.locator("#figure-six_nine .flip").all()
+def test_a_turn_begins_with_the_first_picture_and_ends_as_it_lay(visit):
+    page = visit()
+    faces = page.locator("#figure-six_nine .panel + .panel button.frame > :last-child")
+    style = "face => ['transform', 'filter', 'opacity'].map((key) => getComputedStyle(face)[key]).join()"
+    at_rest = [face.evaluate(style) for face in faces.all()]
+    assert len(set(at_rest)) == 6, "each view lies in its own way"
     page.get_by_role("button", name="Turn all").click()
-    page.mouse.move(0, 0)
-    looks = [transform_of(panel) for panel in panels[:5]]
-    assert len(set(looks)) == 5
-    expect(panels[5].locator(".after")).to_have_css("opacity", "1")
-    page.get_by_role("button", name="Turn all back").click()
-    page.mouse.move(0, 0)
-    assert len({transform_of(panel) for panel in panels}) == 1
-    expect(panels[5].locator(".after")).to_have_css("opacity", "0")
+    assert turning(page) == [f"seed {k}" for k in (0, 1, 2, 3, 4, 9)]
+    page.evaluate("document.getAnimations().forEach((one) => { one.pause(); one.currentTime = 0; })")
+    assert [face.evaluate(style) for face in faces.all()] == ["none,none,1"] * 5 + ["none,none,0"]
+    page.evaluate("document.getAnimations().forEach((one) => { one.currentTime = 1050; })")
+    midway = [face.evaluate(style) for face in faces.all()]
+    assert all(one not in (rest, "none,none,1", "none,none,0") for one, rest in zip(midway, at_rest, strict=True))
+    end_turns(page)
+    assert [face.evaluate(style) for face in faces.all()] == at_rest
+
+
+def test_without_motion_a_turn_is_a_change_of_pictures(visit):
+    page = visit(reduced_motion="reduce")
+    face = page.locator("#figure-six_nine .face").first
+    looks = "face => String(new DOMMatrix(getComputedStyle(face).transform))"
+    upright, lies = "matrix(1, 0, 0, 1, 0, 0)", face.evaluate(looks)
+    page.get_by_role("button", name="Turn all").click()
+    for time in (0, 800, 1400):
+        page.evaluate("time => document.getAnimations().forEach((a) => { a.pause(); a.currentTime = time; })", time)
+        assert face.evaluate(looks) == upright != lies
+
+
+@pytest.mark.parametrize("how", ["script", "no script", "paper", "phone"])
+def test_every_reading_is_seen_at_rest(visit, how):
+    page = visit(390 if how == "phone" else 1280, java_script_enabled=how != "no script")
+    page.emulate_media(media="print" if how == "paper" else "screen")
+    for sample in page.locator("#figure-six_nine li").all():
+        boxes = [picture.bounding_box() for picture in sample.locator(".panel > .frame").all()]
+        assert len(boxes) == 2 and boxes[0]["y"] == boxes[1]["y"], "side by side"
+        assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"] and min(box["width"] for box in boxes) > 80
+        for label in sample.locator(".label").all():
+            expect(label).to_be_visible()
+    expect(page.locator("#figure-six_nine .state").first).to_have_text("seed 0")
 
 
 def test_the_slider_between_two_pictures_follows_keys_and_pointer(visit):
@@ -257,7 +287,6 @@ def test_without_a_script_every_picture_is_visible(visit):
     page = visit(java_script_enabled=False)
     for picture in page.locator("main .picture").all():
         expect(picture).to_be_visible()
-    expect(page.locator("#figure-six_nine .flip").first.get_by_text("a golden nine")).to_be_visible()
     expect(page.locator(".control:visible")).to_have_count(0)
 
 
@@ -358,7 +387,6 @@ def test_on_paper_nothing_is_folded(visit):
     page = visit()
     page.emulate_media(media="print")
     assert page.locator("#figure-denoising .scrub .picture:visible").count() == 16
-    expect(page.locator("#figure-six_nine .flip").first.get_by_text("a golden nine")).to_be_visible()
     expect(page.locator("input:visible")).to_have_count(0)
 
 
@@ -382,7 +410,7 @@ def test_on_paper_nothing_is_parted_from_its_heading(visit):
 
     heads = ("h2", "main h3", "h4", ".term", ".figure > .caption", ".ruler-figure figcaption", ".row-name", "thead")
     assert {place: breaks(place, "breakAfter") for place in heads} == dict.fromkeys(heads, {"avoid"})
-    whole = (".ruler-figure", ".strip", ".panel", ".block-chart", ".block-row", ".block-flip", ".states > li")
+    whole = (".ruler-figure", ".strip", ".panel", ".block-chart", ".block-row", ".states > li")
     assert {place: breaks(place, "breakInside") for place in whole} == dict.fromkeys(whole, {"avoid"})
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fun.judging.clip import Clip
+from fun.judging.outcomes import outcomes
 from fun.judging.readings import readings_of
 from fun.judging.scores import rate
 
@@ -31,7 +32,8 @@ def judge_by_clip(clip: Clip, experiment: dict, x_0: Tensor, samples: list[dict]
     """Score a stage's pictures x_0 (N, 3, H, W) with CLIP. The other arguments are those of `readings_of`.
 
     Returns: {"success": N of True or False, or of None if the experiment has only one prompt; "reads": N texts;
-    "ranks": N texts, None where there is nothing to compare with; "metrics": as a figure shows them}.
+    "ranks": N texts, None where there is nothing to compare with; "metrics": as a figure shows them}; and if there are several
+    readings and prompts, "readings": for each {"reads": N texts, the nearest prompt; "right": N of True or False}.
     """
     readings = readings_of(experiment, x_0, samples, grid)
     prompts = sorted({prompt for reading in readings for prompt in reading.prompts})
@@ -47,12 +49,17 @@ def judge_by_clip(clip: Clip, experiment: dict, x_0: Tensor, samples: list[dict]
     else:
         metrics += _means("alignment (CLIP score of the worst reading)", samples, aligned)
         metrics += _means("concealment", samples, concealed)
-    return {
+    judged = {
         "success": right.all(1).tolist() if len(prompts) > 1 else [None] * len(samples),
         "reads": [_describe(readings, between, concealed, i) for i in range(len(samples))],
         "ranks": rank_seeds(samples, aligned),
         "metrics": metrics,
     }
+    if len(readings) == 1 or len(prompts) == 1:
+        return judged
+    nearest = [[prompts[place] for place in places] for places in cosines.argmax(2).T.tolist()]
+    pairs = zip(nearest, right.T.tolist(), strict=True)
+    return judged | {"readings": [{"reads": reads, "right": seen} for reads, seen in pairs]}
 
 
 def rank_seeds(samples: list[dict], scores: Tensor) -> list[str | None]:
@@ -78,12 +85,11 @@ def _named(reading, i):
 
 
 def _rates(readings, right):
-    """How often each reading is nearest to its own prompt, and how often all of them are at once."""
+    """How often each reading is nearest to its own prompt, and how often all of them, one, or none are at once."""
     if len(readings) == 1:
-        named = {"nearest to its own prompt": right[:, 0]}
-    else:
-        named = {_named(r, 0): right[:, j] for j, r in enumerate(readings)} | {"all readings at once": right.all(1)}
-    return [{"name": name, "goal": "higher"} | rate(int(r.sum()), len(r)) for name, r in named.items()]
+        return [{"name": "nearest to its own prompt", "goal": "higher"} | rate(int(right.sum()), len(right))]
+    names, short = [_named(reading, 0) for reading in readings], [f"“{reading.prompts[0]}”" for reading in readings]
+    return outcomes(names, right.T.tolist(), short)
 
 
 def _means(name, samples, scores):

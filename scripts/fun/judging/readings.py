@@ -20,7 +20,7 @@ class Reading(NamedTuple):
 def readings_of(experiment: dict, x_0: Tensor, samples: list[dict], grid: int) -> list[Reading]:
     """The ways in which an experiment's pictures x_0 (N, 3, H, W) are meant to be seen. grid: side of stage I in pixels."""
     n = len(x_0)
-    if "views" in experiment:
+    if "views" in experiment:  # laid out on stage I's grid, so that a permutation is the same in stage II's pictures
         views = [(make_view(v["view"], grid, v["seed"]), v["prompt"]) for v in experiment["views"]]
         return [Reading(f"under {view.name}", view.view(x_0), [prompt] * n) for view, prompt in views]
     if experiment["task"] == "prompt_pairs":
@@ -33,7 +33,7 @@ def readings_of(experiment: dict, x_0: Tensor, samples: list[dict], grid: int) -
     factor = x_0.shape[-1] / grid
     match experiment["task"]:
         case "hybrid_image":
-            blurs = [(f"blurred by {s * factor:g} px", gaussian_blur(x_0, s * factor)) for s in experiment["sigmas"]]
+            blurs = [(f"from afar (σ = {s:g})", gaussian_blur(x_0, s * factor)) for s in experiment["sigmas"]]
             seen = [*blurs, ("from near", x_0)]
         case "colour_hybrid":
             seen = [("without its colours", grey(x_0)), ("with its colours", x_0)]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fun.data.prompts import normalise
 from fun.diffusion.filters import grey
-from fun.diffusion.views import make_view
+from fun.judging.outcomes import outcomes
 from fun.judging.readings import readings_of
 from fun.judging.scores import rate
 from fun.miniature.judge import Judge, Shown, read_pictures
@@ -79,8 +79,9 @@ def _by(axes: dict[str, str], samples: list[dict], name: str, right: list[bool |
     return [metric for group, rights in groups.items() for metric in _count(group, rights)]
 
 
-# Tasks: (read, tensors of the stage, samples, experiment) -> (success, N of True, False or None, and metrics).
-Judged = tuple[list[bool | None], list[dict]]
+# Tasks: (read, tensors of the stage, samples, experiment) -> (success, N of True, False or None, and metrics), and of pictures of
+# several readings also each reading, in the order of the views or prompts: {"reads": N texts, "right": N of True, False or None}.
+Judged = tuple[list[bool | None], list[dict]] | tuple[list[bool | None], list[dict], list[dict]]
 
 
 def text_to_image(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
@@ -105,38 +106,44 @@ def inpainting(read: Read, tensors: dict, samples: list[dict], experiment: dict)
 
 
 def visual_anagram(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
-    x_0, rights, metrics = tensors["x_0"], [], []
-    for view in experiment["views"]:
-        # The view has stage I's grid for all stages, so that its permutation is the same in stage II's pictures.
-        turned = make_view(view["view"], tensors["grid"], view["seed"]).view(x_0)
-        rights.append(seen(read(turned), [view["prompt"]] * len(x_0)))
-        metrics += _count(f"“{view['prompt']}” under {view['view']}", rights[-1])
-    every = _both(*rights)
-    return every, metrics + _count("all readings at once", every)
+    readings = []
+    for _, pictures, prompts in readings_of(experiment, tensors["x_0"], samples, tensors["grid"]):
+        found = read(pictures)
+        readings.append({"reads": describe(found), "right": seen(found, prompts)})
+    rights = [reading["right"] for reading in readings]
+    names = [f"“{view['prompt']}” under {view['view']}" for view in experiment["views"]]
+    short = [f"“{view['prompt']}”" for view in experiment["views"]]
+    return _both(*rights), outcomes(names, rights, short), readings
 
 
 def hybrids(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
     """Compares digits alone: a blur mixes the colours, and so do two pictures in one."""
-    rights, metrics = [], []
-    for reading in readings_of(experiment, tensors["x_0"], samples, tensors["grid"]):
-        prompt = named(reading.prompts[0])
+    names, readings, metrics = [], [], []
+    for name, pictures, prompts in readings_of(experiment, tensors["x_0"], samples, tensors["grid"]):
+        prompt = named(prompts[0])
         asked = UNNAMED if prompt is None else prompt.digit
-        found = read(reading.pictures).digit.tolist()
-        rights.append([None if asked == UNNAMED else digit == asked for digit in found])
-        metrics += _count(f"{DIGITS[asked]} {reading.name}", rights[-1])
-    if "colour" in experiment["task"]:
-        colour = read(tensors["x_0"] - grey(tensors["x_0"])).digit.tolist()
-        metrics += _count(f"{DIGITS[asked]} in the colours alone", [digit == asked for digit in colour])
-    return _both(*rights), metrics + (_count("both", _both(*rights)) if len(rights) > 1 else [])
+        found = read(pictures).digit.tolist()
+        right = [None if asked == UNNAMED else digit == asked for digit in found]
+        names.append(f"{DIGITS[asked]} {name}")
+        readings.append({"reads": [DIGITS[digit] for digit in found], "right": right})
+    if experiment["task"] == "colour_hybrid" and asked != UNNAMED:
+        alone = read(tensors["x_0"] - grey(tensors["x_0"])).digit.tolist()
+        metrics = _count(f"{DIGITS[asked]} in its colours alone", [digit == asked for digit in alone])
+    rights = [reading["right"] for reading in readings]
+    if len(rights) == 1:  # an inverse hybrid
+        return rights[0], _count(names[0], rights[0]) + metrics, readings
+    return _both(*rights), outcomes(names, rights) + metrics, readings
 
 
 def prompt_pairs(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
-    views = readings_of(experiment, tensors["x_0"], samples, tensors["grid"])
-    readings = [{"right": seen(read(view.pictures), view.prompts)} for view in views]
+    readings = []
+    for _, pictures, prompts in readings_of(experiment, tensors["x_0"], samples, tensors["grid"]):
+        found = read(pictures)
+        readings.append({"reads": describe(found), "right": seen(found, prompts)})
     both = _both(*(reading["right"] for reading in readings))
     pairs = [{"pair": " and ".join(sample["pair"])} for sample in samples]
-    by_pair = _by({"pair": "{}"}, pairs, "both seen", both)
-    return both, _count("both seen", both) + sorted(by_pair, key=lambda metric: -metric["value"]), readings
+    metrics = outcomes(["the first prompt", "the second prompt"], [reading["right"] for reading in readings])
+    return both, metrics + sorted(_by({"pair": "{}"}, pairs, "both", both), key=lambda one: -one["value"]), readings
 
 
 def pieces(read: Read, tensors: dict, samples: list[dict], experiment: dict) -> Judged:
@@ -183,12 +190,13 @@ def judge_digits(judge: Judge, experiment: dict, tensors: dict, samples: list[di
         grid: side of stage I's pictures in pixels.
 
     Returns: {"success": N of True or False, or None if no judge can tell (see `named`), "reads": N texts, "metrics": rates as
-    a figure shows them}.
+    a figure shows them}, and "readings" if there are several (see `Judged`).
     """
     task = experiment["task"]
 
     def read(pictures):
         return read_pictures(judge, pictures)
 
-    success, metrics = READINGS[task](read, tensors | {"grid": grid}, samples, experiment)
-    return {"success": success, "reads": describe(read(tensors["x_0"])), "metrics": metrics}
+    success, metrics, *readings = READINGS[task](read, tensors | {"grid": grid}, samples, experiment)
+    judged = {"success": success, "reads": describe(read(tensors["x_0"])), "metrics": metrics}
+    return judged | ({"readings": readings[0]} if readings else {})

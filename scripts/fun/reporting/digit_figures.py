@@ -226,7 +226,7 @@ def denoising_figure(model: Model) -> dict:
             "label": f"{title}, t = {t}: {scored[t, way]['psnr']:.1f} dB, "
             f"{percent_text(scored[t, way]['class_accuracy']['value'])} read right",
             "alt": f"The ten digits noised to t = {t}: {title}.",
-            "provenance": {**made, "t": t},
+            "provenance": {**made, "t": t, "way": title},
         }
         for t in last.showcase["noised_at"].tolist()
         for way, title in WAYS.items()

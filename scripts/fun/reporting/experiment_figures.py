@@ -18,12 +18,12 @@ from fun.diffusion.views import make_view
 
 STAGES = {"stage_3": "Stage III", "stage_2": "Stage II", "stage_1": "Stage I"}  # the largest pictures first
 TURNS = ("rotate_180", "rotate_90_cw", "rotate_90_ccw", "flip_vertical", "flip_horizontal", "negate")
-FEW = 8  # only so many samples turn or are seen from afar; the grids show all
+FEW = 8  # only so many samples are shown in all their readings; a grid shows the others
 LONGEST_ROW = 16
 COMPARED = {"guidance_scale", "sampler", "steps"}  # of stage I, where an experiment compares some
 FRAMES = 8  # of pieces on their way
 BLACKED_OUT = "blacked out by the safety checker"
-DISTANCES = (4, 2, 1)
+DISTANCES = (1, 2, 4)
 GREY = (128, 128, 128)
 
 
@@ -36,7 +36,7 @@ class Drawn:
     samples: list[dict]  # N of them: seed, prompt, guidance_scale, ...
     model: dict  # what made them: model, revision, ...
     sampling: dict  # how it made them: sampler, steps, ...
-    judged: dict | None = None  # if there is a judge: "success", N of True or False; "reads", N texts; maybe "ranks"
+    judged: dict | None = None  # what the judge says, if there is one: see `judge_digits` and `judge_by_clip`
     blacked_out: np.ndarray | None = None  # if there is a safety checker: (N,) bool
 
     @property
@@ -295,71 +295,139 @@ def inpainting(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], 
 
 
 def _showcased(stages: dict[str, Drawn]) -> list[Drawn]:
-    """The stages whose pictures turn or are seen from afar: the last, and also the one before if the last is stage III,
+    """The stages whose pictures are shown in all their readings: the last, and also the one before if the last is stage III,
     which has only some of the samples."""
     return [stages[name] for name in list(stages)[: 2 if "stage_3" in stages else 1]]
 
 
 def visual_anagram(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
     size = stages["stage_1"].arrays["x_0"].shape[-1]
-    first, *others = [(make_view(view["view"], size, view["seed"]), view["prompt"]) for view in experiment["views"]]
+    views = [(make_view(view["view"], size, view["seed"]), view["prompt"]) for view in experiment["views"]]
     blocks = [
-        {
-            "layout": "flip",
-            "title": f"{drawn.title}: {other[0].name.replace('_', ' ')}",
-            "panels": [_turning(drawn, i, first, other) for i in range(min(len(drawn.samples), FEW))],
-        }
+        {"layout": "flip", "title": drawn.title, "panels": [p for i in _few(drawn) for p in _turned(drawn, i, views)]}
         for drawn in _showcased(stages)
-        for other in others
     ]
-    return blocks + [stage.grid("The anagram as it was drawn") for stage in stages.values()], []
+    as_drawn = any(view.name == "identity" for view, _ in views)
+    return blocks + _rest(stages, "The anagram as it was drawn", as_drawn), []
 
 
-def _turning(drawn, i, first, other):
-    """A panel of sample i that turns from the first view into the other, each with its prompt."""
-    (view, label), (view_after, reads) = first, other
-    picture = drawn.arrays["x_0"][i]
-    turn = {"transform": view_after.name}
-    if view.name != "identity" or view_after.name not in TURNS:  # not a turn that CSS can do
-        turn = {"picture_after": to_picture(view_after.view(picture))}
-    alt = f"“{label}”, and after the turn ({view_after.name}) “{reads}”, {drawn.label(i)}"
-    return drawn.panel(i, alt, picture=to_picture(view.view(picture)), label=label, reads=reads, alt=alt, **turn)
+def _few(drawn):
+    """The samples that are shown in all their readings."""
+    return range(min(len(drawn.samples), FEW))
+
+
+def _rest(stages, what, as_drawn=True):
+    """Grids of the samples that no flip shows, or of all if the flips do not show them as they were drawn."""
+    shown = [drawn.name for drawn in _showcased(stages)] if as_drawn else []
+    grids = []
+    for drawn in stages.values():
+        first = len(_few(drawn)) if drawn.name in shown else 0
+        if first < len(drawn.samples):
+            grids.append(drawn.grid(what, range(first, len(drawn.samples)), ": the others" if first else ""))
+    return grids
+
+
+def _turned(drawn, i, views):
+    """A panel for each view of sample i. Those that CSS can turn share the picture of the first."""
+    picture, panels = drawn.arrays["x_0"][i], []
+    for number, (view, prompt) in enumerate(views):
+        alt = f"“{prompt}”, seen under {view.name}, {drawn.label(i)}, {drawn.title}"
+        entries = {"picture": to_picture(view.view(picture)), "label": prompt, "alt": alt, "state": drawn.label(i)}
+        if number > 0 and views[0][0].name == "identity" and view.name in TURNS:
+            entries |= {"picture": to_picture(picture), "transform": view.name}
+        panels.append(_reading(drawn, i, number, alt, entries, {"view": view.name}))
+    return panels
+
+
+def _reading(drawn, i, number, what, entries, made):
+    """A panel of sample i as one of its readings: `number` among those that the judge read, None if it did not read this one."""
+    panel = drawn.panel(i, what, **entries)
+    panel["provenance"] = panel["provenance"] | made
+    readings = (drawn.judged or {}).get("readings")
+    if number is None:
+        panel["success"] = None
+    elif readings:
+        panel["success"] = readings[number]["right"][i]
+        panel["provenance"]["seen_as"] = readings[number]["reads"][i]
+    return panel
+
+
+def stimuli(experiment: dict, stages: dict[str, Drawn]) -> list[dict]:
+    """An anagram's pictures as a table for those who show them to observers: a row for each sample, stage and view. Other
+    tasks have none. `reads` and `right` are of the reading under that view, empty without a judge."""
+    rows = []
+    for name, drawn in reversed(stages.items()) if experiment["task"] == "visual_anagram" else ():
+        for i, sample in enumerate(drawn.samples):
+            for number, view in enumerate(experiment["views"]):
+                reading = (drawn.judged or {}).get("readings", [None] * len(experiment["views"]))[number]
+                rows.append(
+                    {
+                        "file": to_picture(drawn.arrays["x_0"][i]),
+                        "stage": name,
+                        "seed": sample["seed"],
+                        "view": view["view"],
+                        "view_seed": view["seed"],
+                        "prompt": view["prompt"],
+                        "reads": reading["reads"][i] if reading else "",
+                        "right": _truth(reading["right"][i] if reading else None),
+                        "all_right": _truth(drawn.judged["success"][i] if drawn.judged else None),
+                    }
+                )
+    return rows
+
+
+def _truth(value):
+    return {True: "true", False: "false", None: ""}[value]
 
 
 def hybrid_image(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
-    blocks = [{"layout": "scrub", "title": "Near and far", "panels": _distances(drawn)} for drawn in _showcased(stages)]
-    return _given(stages) + blocks + [stage.grid("Hybrid image") for stage in stages.values()], []
+    prompts = experiment["prompts"]
+    blocks = [
+        {
+            "layout": "flip",
+            "title": f"{d.title}, near and far",
+            "panels": [p for i in _few(d) for p in _distances(d, i, prompts)],
+        }
+        for d in _showcased(stages)
+    ]
+    return _given(stages) + blocks + _rest(stages, "Hybrid image"), []
 
 
-def _distances(drawn):
-    """The first samples as they look from each distance."""
+def _distances(drawn, i, prompts):
+    """A panel of sample i from each distance. From the nearest it is to show the last prompt, from afar the first."""
     panels = []
     for distance in DISTANCES:
-        state = "near" if distance == 1 else f"{distance} times as far"
-        for i in range(min(len(drawn.samples), FEW)):
-            picture = _from_afar(to_picture(drawn.arrays["x_0"][i]), distance)
-            panels.append(drawn.panel(i, f"The hybrid, {state}", picture=picture, state=state, success=None))
+        number = {DISTANCES[0]: -1, DISTANCES[-1]: None if "original" in drawn.arrays else 0}.get(distance)
+        label = "near" if distance == 1 else f"{distance} times as far"
+        label += "" if number is None else f": {prompts[number]}"
+        alt = f"The hybrid, {label}, {drawn.label(i)}, {drawn.title}"
+        picture = _from_afar(to_picture(drawn.arrays["x_0"][i]), distance)
+        entries = {"picture": picture, "label": label, "alt": alt, "state": drawn.label(i)}
+        panels.append(_reading(drawn, i, number, alt, entries, {"distance": distance}))
     return panels
 
 
 def colour_hybrid(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
     def seen(picture):
         grey = picture.mean(0, keepdims=True) + 0 * picture
-        shares = {"without its colours": 0, "a third of its colours": 1 / 3, "two thirds": 2 / 3, "with its colours": 1}
-        faded = {state: grey + share * (picture - grey) for state, share in shares.items()}
-        return faded | {"its colours alone": picture - grey}
+        half = grey + (picture - grey) / 2
+        return {
+            "without its colours": grey,
+            "half": half,
+            "with its colours": picture,
+            "the colours alone": picture - grey,
+        }
 
-    return _seen_in_ways(stages, "Grey and colour", "The colour hybrid", seen)
+    return _seen_in_ways(experiment, stages, seen, "without its colours", "with its colours"), []
 
 
 def motion_hybrid(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
     def seen(picture):
         length = experiment["length"] * picture.shape[-1] / stages["stage_1"].arrays["x_0"].shape[-1]
-        blurred = {"a third of the way": 1 / 3, "two thirds": 2 / 3, "in motion": 1}
-        blurred = {state: _moved(picture, share * length, experiment["angle"]) for state, share in blurred.items()}
-        return {"at rest": picture} | blurred
+        half, whole = (_moved(picture, share * length, experiment["angle"]) for share in (0.5, 1))
+        return {"at rest": picture, "slowly": half, "in motion": whole}
 
-    return _seen_in_ways(stages, "At rest and in motion", "The motion hybrid", seen)
+    return _seen_in_ways(experiment, stages, seen, "in motion", "at rest"), []
 
 
 def _moved(picture, length, angle):
@@ -381,18 +449,22 @@ def _moved(picture, length, angle):
     return inside.transpose(2, 0, 1) / 127.5 - 1
 
 
-def _seen_in_ways(stages, title, what, seen):
-    """The first samples in each way of seen(picture), {state: picture}, and the grids of all."""
+def _seen_in_ways(experiment, stages, seen, first, second):
+    """The first samples of the last stage in each way of seen(picture), {name: picture}, of which two are the readings, and grids
+    of the others."""
+    prompts = experiment["prompts"]
+    number = {second: len(prompts) - 1} | ({first: 0} if len(prompts) == 2 else {})
     blocks = []
     for drawn in _showcased(stages):
-        ways = [seen(drawn.arrays["x_0"][i]) for i in range(min(len(drawn.samples), FEW))]
-        panels = [
-            drawn.panel(i, f"{what}, {state}", picture=to_picture(way[state]), state=state, success=None)
-            for state in ways[0]
-            for i, way in enumerate(ways)
-        ]
-        blocks.append({"layout": "scrub", "title": title, "panels": panels})
-    return _given(stages) + blocks + [stage.grid(what) for stage in stages.values()], []
+        panels = []
+        for i in _few(drawn):
+            for name, picture in seen(drawn.arrays["x_0"][i]).items():
+                label = f"{name}: {prompts[number[name]]}" if name in number else name
+                alt = f"{label}, {drawn.label(i)}, {drawn.title}"
+                entries = {"picture": to_picture(picture), "label": label, "alt": alt, "state": drawn.label(i)}
+                panels.append(_reading(drawn, i, number.get(name), alt, entries, {"seen": name}))
+        blocks.append({"layout": "flip", "title": drawn.title, "panels": panels})
+    return _given(stages) + blocks + _rest(stages, "The hybrid as it was drawn")
 
 
 def _given(stages):

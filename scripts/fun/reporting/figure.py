@@ -4,11 +4,12 @@ Everything that makes pictures writes figures with `write_figure`; the report re
 nothing else about where a picture came from. `resources/report/figure.schema.json` describes every entry of the file.
 """
 
+import csv
 import hashlib
 import json
 import shutil
 from dataclasses import dataclass
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import jsonschema
@@ -16,11 +17,11 @@ from PIL import Image
 
 from fun.data.files import write_json, write_whole
 from fun.reporting.animation import scrub_frames, turn_frames, write_animation
+from fun.reporting.file_names import name_panels, number_name, slug
 
 SCHEMA_PATH = Path(__file__).parents[3] / "resources" / "report" / "figure.schema.json"
-VERSION = 1
+VERSION = 2
 MAX_PIXELS = 4096 * 4096  # a larger picture is a mistake, and would not fit on a page
-ENTRIES_WITH_PICTURES = {"picture": "image", "picture_after": "image_after"}
 
 
 class FigureError(ValueError):
@@ -41,18 +42,19 @@ class Figure:
     provenance: dict
 
     def picture_bytes(self, image):
-        """The PNG file that a panel's `image` or `image_after` names, as bytes."""
+        """The PNG file that a panel's `image` names, as bytes."""
         return (self.folder / image).read_bytes()
 
 
-def write_figure(folder, *, id, title, caption, section, blocks, metrics=(), provenance=None):
+def write_figure(folder, *, id, title, caption, section, blocks, metrics=(), provenance=None, stimuli=()):
     """Write `folder/figure.json`, its pictures and its animations, and return the path of figure.json.
 
-    blocks: as in figure.json, but a panel holds PIL images: `picture` instead of `image`, `width` and `height`, and in
-    a flip `picture_after` instead of `image_after` if no CSS transform makes the second reading. Equal pictures are
-    stored once. Panels of a scrub that share a `state` are shown side by side, under one slider.
+    blocks: as in figure.json, but a panel holds a PIL image: `picture` instead of `image`, `width` and `height`. Equal
+    pictures are stored once. Panels of a scrub or flip that share a `state` are shown side by side.
+    stimuli: rows of `figure/stimuli.csv`, dicts with the same keys, if there are any. `file` is a picture that a panel
+    shows, too; its file's name stands in the table.
 
-    Every flip panel and every scrub block also gets an animated WebP in `folder/figure/`. figure.json is written last,
+    Each sample of a flip and every scrub block also gets an animated WebP in `folder/figure/`. figure.json is written last,
     so that an interrupted job leaves none. Raises FigureError if the result would break the contract.
     """
     folder = Path(folder)
@@ -60,17 +62,19 @@ def write_figure(folder, *, id, title, caption, section, blocks, metrics=(), pro
     path.unlink(missing_ok=True)
     shutil.rmtree(folder / "figure", ignore_errors=True)
     (folder / "figure").mkdir(parents=True)
-    names = {}
+    names = _name_pictures(blocks)
     document = {
         "version": VERSION,
         "id": id,
         "title": title,
         "caption": caption,
         "section": section,
-        "blocks": [_store_block(folder, index, block, names) for index, block in enumerate(blocks)],
+        "blocks": [_store_block(folder, block, names) for block in blocks],
         "metrics": list(metrics),
         "provenance": dict(provenance or {}),
     }
+    if stimuli:
+        _write_table(folder / "figure" / "stimuli.csv", stimuli, names)
     try:
         # a scalar of numpy or torch becomes a number; NaN and infinity are not JSON
         text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False, default=lambda value: value.item())
@@ -96,13 +100,17 @@ def read_figure(path):
         raise FigureError(f"{path}: not a JSON file: {error}") from error
     _validate(document, path)
     for entry, panel in _panels(document):
-        for key in ENTRIES_WITH_PICTURES.values():
-            if key in panel:
-                _check_picture(path, f"{entry}/{key}", panel[key], (panel["width"], panel["height"]))
+        _check_picture(path, f"{entry}/image", panel["image"], (panel["width"], panel["height"]))
     if checksum(path.parent, document) != document["sha256"]:
         raise FigureError(f"{path}: it or a file in figure/ beside it has changed (the SHA-256 differs): delete it")
     fields = ("id", "title", "caption", "section", "blocks", "metrics", "provenance")
     return Figure(path.parent, *(document[field] for field in fields))
+
+
+def row_of(block, index):
+    """The label of the row of a grid that holds the panel of that index; "" if the rows have no labels."""
+    row = index // block.get("columns", 1)
+    return "".join(block.get("rows", [])[row : row + 1])
 
 
 def checksum(folder, document):
@@ -116,43 +124,71 @@ def checksum(folder, document):
     return digest.hexdigest()
 
 
-def _store_block(folder, index, block, names):
+def _store_block(folder, block, names):
     """Store a block's pictures and animations, and return the block as figure.json has it."""
     stored = dict(block)
     panels = block.get("panels", [])
     stored["panels"] = [_store_panel(folder, panel, names) for panel in panels]
     if block["layout"] == "scrub" and panels:
-        stored["animation"] = f"figure/scrub_{index}.webp"
-        write_animation(folder / stored["animation"], scrub_frames(panels))
+        name = f"scrub_{slug(block.get('title', ''))}".rstrip("_")
+        stored["animation"] = _store_animation(folder, name, scrub_frames(panels))
     if block["layout"] == "flip":
-        for number, (panel, entry) in enumerate(zip(panels, stored["panels"], strict=True)):
-            entry["animation"] = f"figure/turn_{index}_{number:03d}.webp"
-            frames = turn_frames(panel["picture"], panel.get("transform"), panel.get("picture_after"))
-            write_animation(folder / entry["animation"], frames)
+        readings = {}
+        for panel, entry in zip(panels, stored["panels"], strict=True):
+            readings.setdefault(panel.get("state"), []).append((panel, entry))
+        for (first, entry), *others in readings.values():
+            frames = [frame for panel, _ in others for frame in _turn(first, panel)]
+            if frames:
+                entry["animation"] = _store_animation(folder, f"turn_{Path(entry['image']).stem}", frames)
     return stored
 
 
+def _turn(first, panel):
+    """The frames of a flip's first picture that turns into another of its readings, and back."""
+    transform = panel.get("transform")
+    return turn_frames(first["picture"], transform, None if transform else panel["picture"])
+
+
+def _store_animation(folder, name, frames):
+    taken = {file.stem for file in (folder / "figure").glob("*.webp")}
+    path = f"figure/{number_name(name, taken)}.webp"
+    write_animation(folder / path, frames)
+    return path
+
+
 def _store_panel(folder, panel, names):
-    stored = {key: value for key, value in panel.items() if key not in ENTRIES_WITH_PICTURES}
-    for key, entry in ENTRIES_WITH_PICTURES.items():
-        if panel.get(key) is not None:
-            stored[entry] = _store_picture(folder, panel[key], names)
+    """Store a panel's picture as PNG, unless an equal one is already stored, and return the panel as figure.json has it."""
+    stored = {key: value for key, value in panel.items() if key != "picture"}
+    key = _content(panel["picture"])
+    stored["image"] = f"figure/{names[key]}.png"
+    if not (folder / stored["image"]).exists():
+        encoded = BytesIO()
+        bare = Image.frombytes(*key)  # without the metadata of the file that the picture came from
+        bare.save(encoded, "PNG", optimize=True)
+        write_whole(folder / stored["image"], encoded.getvalue())
     stored["width"], stored["height"] = panel["picture"].size
     stored.setdefault("provenance", {})
     return stored
 
 
-def _store_picture(folder, picture, names):
-    """Store a picture as PNG, unless an equal one is already stored, and return its name inside the figure's folder."""
+def _write_table(path, rows, names):
+    text = StringIO()
+    table = csv.DictWriter(text, rows[0], lineterminator="\n")
+    table.writeheader()
+    table.writerows(row | {"file": f"{names[_content(row['file'])]}.png"} for row in rows)
+    write_whole(path, text.getvalue())
+
+
+def _name_pictures(blocks):
+    """{content of a picture: its name} for all pictures of a figure."""
+    shown = [(panel, row_of(block, index)) for block in blocks for index, panel in enumerate(block.get("panels", []))]
+    return name_panels(*zip(*shown, strict=True), [_content(panel["picture"]) for panel, _ in shown]) if shown else {}
+
+
+def _content(picture):
+    """Mode, size and bytes of a picture as it is stored."""
     picture = picture.convert("L" if picture.mode in ("1", "L") else "RGB")
-    key = (picture.mode, picture.size, picture.tobytes())
-    if key not in names:
-        names[key] = f"figure/{len(names):03d}.png"
-        encoded = BytesIO()
-        bare = Image.frombytes(*key)  # without the metadata of the file that the picture came from
-        bare.save(encoded, "PNG", optimize=True)
-        write_whole(folder / names[key], encoded.getvalue())
-    return names[key]
+    return picture.mode, picture.size, picture.tobytes()
 
 
 def _validate(document, path):

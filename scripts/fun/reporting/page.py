@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from fun.reporting.charts import axis_title, chart_svg, chart_table, marker_svg
+from fun.reporting.figure import row_of
 from fun.reporting.numerals import exponent_text, factor_text, number_text, size_text
 from fun.reporting.provenance import command_of, made_table, made_with, without_folders
 from fun.reporting.rulers import interval_svg, ruler_svg
@@ -128,6 +129,7 @@ def render_page(figures, config, versions, comparison=None, options="", out_of=N
         options=options,
         states=states,
         row_of=row_of,
+        tally=tally,
     )
     environment.filters.update(number=number_text, size=size_text, exponent=exponent_text, factor=factor_text)
     return environment.get_template("report.html.j2").render(
@@ -174,16 +176,21 @@ def hero_strips(figures):
 
 
 def states(panels):
-    """The panels of a scrub by state, in order: [(state, [panel])]."""
+    """The panels of a scrub or flip by state, in order: [(state, [panel])]."""
     groups = {}
     for panel in panels:
         groups.setdefault(panel["state"], []).append(panel)
     return list(groups.items())
 
 
-def row_of(block, index):
-    """The label of the row of a grid that holds the panel of that index; "" if the rows have no labels."""
-    return block["rows"][index // block["columns"]] if "rows" in block else ""
+def tally(block):
+    """How many of a block's pictures succeeded, and how many were judged. A flip's picture succeeds in all its readings."""
+    groups = (
+        [group for _, group in states(block["panels"])] if block["layout"] == "flip" else [[p] for p in block["panels"]]
+    )
+    found = [[panel["success"] for panel in group if panel.get("success") is not None] for group in groups]
+    judged = [all(group) for group in found if group]
+    return sum(judged), len(judged)
 
 
 def content_policy(style, script):
@@ -216,21 +223,17 @@ class Pictures:
         for figure in figures:
             for block in figure.blocks:
                 for panel in block["panels"]:
-                    for entry in ("image", "image_after"):
-                        if entry in panel:
-                            self._add(figure, panel, entry, uses)
-                    if block["layout"] == "flip" and "image_after" not in panel:
-                        self._add(figure, panel, "image", uses)  # the page shows both readings
+                    self._add(figure, panel, uses)
         for figure, panels in heroes:
             for panel in panels:
-                self._add(figure, panel, "image", uses)
+                self._add(figure, panel, uses)
         self._sheet = [key for key, count in uses.items() if count > 1]
         self._numbers = {key: number for number, key in enumerate(self._sheet)}
 
-    def _add(self, figure, panel, entry, uses):
-        content = figure.picture_bytes(panel[entry])
+    def _add(self, figure, panel, uses):
+        content = figure.picture_bytes(panel["image"])
         key = hashlib.sha256(content).hexdigest()
-        self._keys[figure.id, panel[entry]] = key
+        self._keys[figure.id, panel["image"]] = key
         self._data[key] = (content, panel["width"], panel["height"])
         uses[key] = uses.get(key, 0) + 1
 
@@ -244,9 +247,9 @@ class Pictures:
             f'<svg class="sheet" width="0" height="0" aria-hidden="true"><defs>{"".join(images)}</defs></svg>'
         )
 
-    def show(self, figure, panel, entry="image", alt=None):
+    def show(self, figure, panel, alt=None):
         """The element that shows a panel's picture. alt: replaces the panel's own; "" for a mere decoration."""
-        key = self._keys[figure.id, panel[entry]]
+        key = self._keys[figure.id, panel["image"]]
         _, width, height = self._data[key]
         alt = panel["alt"] if alt is None else alt
         name = "picture pixelated" if min(width, height) <= LARGEST_PIXELATED else "picture"

@@ -37,8 +37,9 @@ def _pattern(validator, pattern, value, schema):
 
 
 def _ascending(validator, wanted, value, schema):
-    """The numbers of a list must not descend."""
-    if validator.is_type(value, "array") and any(a > b for a, b in pairwise(value)):
+    """The numbers of a list must not descend; what is no number is another keyword's affair."""
+    numbers = [item for item in value if validator.is_type(item, "number")] if validator.is_type(value, "array") else []
+    if any(a > b for a, b in pairwise(numbers)):
         yield ValidationError(f"{value} descends")
 
 
