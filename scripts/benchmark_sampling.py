@@ -51,7 +51,7 @@ def text_to_image(sampler, low=None, seeds=SEEDS):
 
 def anagram(sampler, views, seeds=SEEDS):
     views = [{"view": view, "prompt": PROMPT, "seed": 0} for view in views]
-    return run("visual_anagram", {"views": views}, sampler, [{"seed": seed} for seed in seeds])["x_0"]
+    return run("visual_anagram", {"views": views, "away": 0}, sampler, [{"seed": seed} for seed in seeds])["x_0"]
 
 
 # --- denoise() against the network alone, on the same batch ---

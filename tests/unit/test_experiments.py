@@ -16,7 +16,7 @@ from fun.diffusion.filters import gaussian_blur
 from fun.diffusion.pieces import lay
 from fun.diffusion.sampling import make_step
 from fun.diffusion.similarity import best_blur, psnr
-from fun.diffusion.views import VIEWS
+from fun.diffusion.views import VIEWS, make_view
 from fun.miniature.readings import READINGS
 from fun.reporting.experiment_figures import FIGURES
 from fun.reporting.page import SECTIONS
@@ -227,7 +227,7 @@ def test_an_anagram_is_one_call_a_step(make_sampler, stage, views):
     low = None if stage == "stage_1" else torch.zeros(2, 3, 16, 16)
     entries = [{"view": view, "prompt": prompt, "seed": 0} for view, prompt in zip(views, PROMPTS, strict=False)]
     samples = [{"seed": 0}, {"seed": 1}]
-    run("visual_anagram", {"views": entries}, make_sampler(stage, Counter), samples, low)
+    run("visual_anagram", {"views": entries, "away": 0}, make_sampler(stage, Counter), samples, low)
     assert Counter.calls == [2 * len(views) * len(samples)] * SETTINGS["steps"]
 
 
@@ -238,9 +238,46 @@ def test_a_hybrid_is_one_call_a_step(make_sampler, prompts, sigmas):
     assert Counter.calls == [len(prompts) + 1] * SETTINGS["steps"]
 
 
+@pytest.mark.parametrize("names", [["identity", "rotate_180"], ["identity", "negate", "rotate_90_cw"]])
+def test_a_view_is_led_away_from_the_prompts_of_the_others(make_sampler, embeds, names):
+    """u + g (c - u) - away (o - u), o being the mean of the others; in stage I only."""
+    g, away, t = 4.0, 1.5, 999
+    how = {"sampler": "ddim", "steps": 1, "spacing": "trailing", "thresholding": False, "guidance_scale": g}
+    entries = [{"view": name, "prompt": prompt, "seed": 0} for name, prompt in zip(names, PROMPTS, strict=False)]
+    sampler = make_sampler(network=Counter, **how)
+    drawn = run("visual_anagram", {"views": entries, "away": away}, sampler, [{"seed": 3}])["x_0"]
+    assert Counter.calls == [len(names) * (len(names) + 1)]
+    x_t, _ = sampler.first_noise([{"seed": 3}])
+    expected = 0
+    for i, entry in enumerate(entries):
+        view = make_view(entry["view"], 16)
+        u, *told = (
+            sampler.stage.network(view.view(x_t), t, embeds[p][None]).x_0 for p in ["", *(e["prompt"] for e in entries)]
+        )
+        others = sum(c for j, c in enumerate(told) if j != i) / (len(names) - 1)
+        expected += view.inverse(u + g * (told[i] - u) - away * (others - u)) / len(names)
+    assert torch.allclose(drawn, expected, rtol=1e-3, atol=1e-3 * expected.std())
+    low = torch.zeros(1, 3, 16, 16)
+    larger = [
+        run("visual_anagram", {"views": entries, "away": one}, make_sampler("stage_2"), [{"seed": 3}], low)["x_0"]
+        for one in (0, away)
+    ]
+    assert torch.equal(*larger)
+
+
+def test_estimates_are_kept_in_range_by_clipping(stages, make_sampler):
+    stage = type(stages["stage_1"])(**vars(stages["stage_1"]) | {"threshold": torch.zeros_like})
+    for thresholding, lowest, highest in (("clip", -1, 1), (True, 0, 0)):
+        sampler = Sampler(
+            stage, make_sampler().embeds, **SETTINGS | {"thresholding": thresholding, "guidance_scale": 1.0}
+        )
+        x_0 = run("text_to_image", {}, sampler, samples_of([0]))["x_0"]
+        assert (x_0.min().item(), x_0.max().item()) == pytest.approx((lowest, highest), abs=1e-5)
+
+
 def test_an_anagram_of_one_prompt_and_no_view_is_that_prompts_picture(make_sampler):
     entries = [{"view": "identity", "prompt": PROMPTS[0], "seed": 0}] * 2
-    anagram = run("visual_anagram", {"views": entries}, make_sampler(), [{"seed": 0}])["x_0"]
+    anagram = run("visual_anagram", {"views": entries, "away": 0}, make_sampler(), [{"seed": 0}])["x_0"]
     plain = run("text_to_image", {}, make_sampler(), [{"seed": 0, "prompt": PROMPTS[0]}])["x_0"]
     assert (anagram - plain).abs().max() < 1e-4
 
@@ -273,7 +310,9 @@ def test_a_pair_of_prompts_is_their_anagram(make_sampler):
     drawn = run("prompt_pairs", {"view": "rotate_180", "view_seed": 0}, make_sampler(), samples)["x_0"]
     for k, (first, second) in enumerate(pairs):
         views = [{"view": "identity", "prompt": first, "seed": 0}, {"view": "rotate_180", "prompt": second, "seed": 0}]
-        alone = run("visual_anagram", {"views": views}, make_sampler(), [{"seed": seed} for seed in seeds])["x_0"]
+        alone = run("visual_anagram", {"views": views, "away": 0}, make_sampler(), [{"seed": seed} for seed in seeds])[
+            "x_0"
+        ]
         assert (drawn[2 * k : 2 * k + 2] - alone).abs().max() < 1e-4
 
 

@@ -382,6 +382,16 @@ def test_a_walk_that_cannot_be_meant_is_refused_whoever_asked_for_it(whole_confi
             check_walks(sampling, cascade, experiments)
         entries.clear()
         entries |= before
+    compared = experiments | {"text_to_image": experiments["text_to_image"] | {"steps": [20, 2]}}
+    with pytest.raises(ValueError, match="^text_to_image/stage_1: spacing leading with 2 steps begins at t = 500"):
+        check_walks(
+            sampling | {"stage_1": sampling["stage_1"] | {"spacing": "leading"}},
+            {"stage_1": {"sampling": {}}, "stage_2": cascade["stage_2"]},
+            compared,
+        )
+    away = experiments | {"visual_anagram": experiments["visual_anagram"] | {"away": 3}}
+    with pytest.raises(ValueError, match="^visual_anagram/away must be less than the guidance scale, 3$"):
+        check_walks(sampling, cascade, away)
     experiments["forward_process"]["stage_1"] = {"steps": 1}  # which asks no network
     check_walks(sampling, cascade, experiments)
 

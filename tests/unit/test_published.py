@@ -115,7 +115,7 @@ def test_an_anagram_is_the_papers(stage, embeds, views):
     branches = list(zip(views, PROMPTS, strict=False))
     theirs = published(name, embeds, branches, mean, 3.0, low)
     entries = [{"view": view, "prompt": prompt, "seed": 0} for view, prompt in branches]
-    drawn = visual_anagram(sampler(ours, embeds, 3.0), SAMPLES, low, views=entries)["x_0"]
+    drawn = visual_anagram(sampler(ours, embeds, 3.0), SAMPLES, low, views=entries, away=0)["x_0"]
     assert theirs.std() > 0.1 and (drawn - theirs).abs().max() < 1e-4
 
 
@@ -162,7 +162,7 @@ def test_an_inverse_hybrid_is_the_papers_and_has_the_picture_in_the_end(stage, e
 def test_an_anagram_of_equal_views_is_the_picture_of_its_prompt(stage, embeds, guidance):
     _, ours, low = stage
     entries = [{"view": "identity", "prompt": PROMPTS[0], "seed": 0}] * 2
-    anagram = visual_anagram(sampler(ours, embeds, guidance), SAMPLES, low, views=entries)["x_0"]
+    anagram = visual_anagram(sampler(ours, embeds, guidance), SAMPLES, low, views=entries, away=0)["x_0"]
     samples = [sample | {"prompt": PROMPTS[0]} for sample in SAMPLES]
     picture = text_to_image(sampler(ours, embeds, guidance), samples, low)["x_0"]
     # Another batch rounds otherwise, and guidance multiplies that.

@@ -40,7 +40,7 @@ class Sampler:
     steps: int
     spacing: str  # see timesteps.spaced_timesteps
     variance: str  # for the sampler "ddpm": "learned", "small" or "large"
-    thresholding: bool
+    thresholding: bool | str  # True: as the scheduler's config says; "clip": to [-1, 1]
     guidance_scale: float
     guidance_interval: Sequence[float] = (
         0,
@@ -117,8 +117,10 @@ class Sampler:
             how = scale if guided else 1.0
             return predict(network, x, t, branches, how, unconditional, companion, self.max_batch)
 
+        keep_in_range = partial(torch.clamp, min=-1, max=1) if self.thresholding == "clip" else stage.threshold
+
         def threshold(x_0):
-            x_0 = stage.threshold(x_0) if self.thresholding and stage.threshold else x_0
+            x_0 = keep_in_range(x_0) if self.thresholding and keep_in_range else x_0
             return x_0 if reshape is None else reshape(x_0)
 
         states = denoise(
@@ -238,13 +240,26 @@ def inpainting(
 
 
 def visual_anagram(
-    sampler: Sampler, samples: list[dict], low: Tensor | None, *, views: list[dict]
+    sampler: Sampler, samples: list[dict], low: Tensor | None, *, views: list[dict], away: float
 ) -> dict[str, Tensor]:
-    """One picture that shows each prompt under its view: the noise is the mean over the views."""
-    mean = partial(torch.mul, other=1 / len(views))
+    """One picture that shows each prompt under its view: the noise is the mean over the views.
+
+    In stage I, each view can also be led `away` from the others' prompts, which costs more calls and keeps one from dominating
+    (docs/illusions.md): u + g (c - u) - away (o - u), where o is their mean.
+    """
+    seen = [(make_view(view["view"], sampler.grid, view["seed"]), view["prompt"]) for view in views]
+    away, g = (away if low is None else 0), sampler.guidance_scale
+    if not away:
+        asked = [(view, prompt, 1) for view, prompt in seen]
+    else:
+        # With g - away as the scale of all, the weights of own and other prompts give the formula.
+        sampler = replace(sampler, guidance_scale=g - away)
+        own, other = g / (g - away), -away / (g - away) / (len(views) - 1)
+        each = range(len(seen))
+        asked = [(seen[i][0], seen[j][1], own if i == j else other) for i in each for j in each]
     branches = [
-        Branch(sampler.cond(samples, view["prompt"]), make_view(view["view"], sampler.grid, view["seed"]), mean)
-        for view in views
+        Branch(sampler.cond(samples, prompt), view, partial(torch.mul, other=weight / len(views)))
+        for view, prompt, weight in asked
     ]
     return {"x_0": _last(sampler.walk(samples, branches, low))}
 

@@ -60,7 +60,7 @@ def anagram_accuracy(
     prompts = [f"a yellow {digit} on a blue background" for digit in digits]
     views = [{"view": name, "prompt": p, "seed": 0} for name, p in zip(("identity", view), prompts, strict=True)]
     sampler = Sampler(stage_1, embeds, stage_1.size, **SAMPLING, guidance_scale=guidance_scale, progress=progress)
-    x_0 = run("visual_anagram", {"views": views}, sampler, [{"seed": seed} for seed in range(n)])["x_0"]
+    x_0 = run("visual_anagram", {"views": views, "away": 0}, sampler, [{"seed": seed} for seed in range(n)])["x_0"]
     first = read_pictures(judge, x_0).digit == DIGITS.index(digits[0])
     seen = make_view(view, stage_1.size, 0).view(x_0)
     second = read_pictures(judge, seen).digit == DIGITS.index(digits[1])

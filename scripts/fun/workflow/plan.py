@@ -54,8 +54,11 @@ def check_walks(sampling: dict, cascade: dict, experiments: dict[str, dict]) -> 
                 )
             if not prompts_of(experiment):
                 continue
+            if stage == "stage_1" and 0 < how["guidance_scale"] <= experiment.get("away", 0):
+                raise ValueError(f"{name}/away must be less than the guidance scale, {how['guidance_scale']:g}")
             try:
-                check_walk(how["spacing"], IF_TIMESTEPS, how["steps"])
+                for steps in [how["steps"], *(experiment.get("steps", []) if stage == "stage_1" else [])]:
+                    check_walk(how["spacing"], IF_TIMESTEPS, steps)
             except ValueError as error:
                 raise ValueError(f"{name}/{stage}: {error}") from error
 

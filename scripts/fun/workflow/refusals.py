@@ -83,12 +83,14 @@ def checked(document: dict, schema: dict, name: str, typed: Typed = lambda way: 
     """
     if not any(_not_json(document)):
         for error in list(UnderstandingValidator(schema).iter_errors(document)):
-            if error.validator == "type" and error.absolute_path:
+            if error.validator in ("type", "enum") and error.absolute_path:
                 *way, last = error.absolute_path
                 inside = document
                 for part in way:
                     inside = inside[part]
-                inside[last] = _as_meant(error.instance, error.validator_value)
+                meant = _as_meant(error.instance, error.validator_value)
+                if error.validator == "type" or meant in error.validator_value:
+                    inside[last] = meant
     check(document, schema, name, typed)
     for _ in FillingValidator(schema).iter_errors(document):
         pass
