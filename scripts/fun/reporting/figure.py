@@ -167,7 +167,8 @@ def _store_panel(folder, panel, names):
         bare.save(encoded, "PNG", optimize=True)
         write_whole(folder / stored["image"], encoded.getvalue())
     stored["width"], stored["height"] = panel["picture"].size
-    stored.setdefault("provenance", {})
+    made = panel.get("provenance", {})
+    stored["provenance"] = {k: " – ".join(map(str, v)) if isinstance(v, list) else v for k, v in made.items()}
     return stored
 
 
