@@ -168,7 +168,8 @@ def _store_panel(folder, panel, names):
         write_whole(folder / stored["image"], encoded.getvalue())
     stored["width"], stored["height"] = panel["picture"].size
     made = panel.get("provenance", {})
-    stored["provenance"] = {k: " – ".join(map(str, v)) if isinstance(v, list) else v for k, v in made.items()}
+    interval = {key: " – ".join(map(str, made[key])) for key in ("guidance_interval",) if key in made}
+    stored["provenance"] = made | interval
     return stored
 
 
