@@ -511,7 +511,9 @@ def planned_experiments(jobs):
 
 def warnings_of(experiments):
     """Warnings of the users' pictures, which are read as a whole (masks were when the experiments were), and of prompts."""
-    pictures = sorted({in_project(experiment["image"]) for experiment in experiments.values() if experiment.get("image")})
+    pictures = sorted(
+        {in_project(experiment["image"]) for experiment in experiments.values() if experiment.get("image")}
+    )
     found, encoder = check_pictures(pictures, PARTS.grid()), PARTS.entry["text_encoder"]
     if not PARTS.embeds_path:
         tokenizer = f"{PARTS.folder('text_encoder')}/tokenizer/spiece.model"
