@@ -54,6 +54,7 @@ write_figure(
     id=f"{cascade}_{name}",
     title=experiment.get("title", name.replace("_", " ").capitalize()),
     caption=" ".join(filter(None, [experiment["caption"], *left_out])),
+    note=experiment["note"],
     section=snakemake.params.section,
     blocks=blocks,
     metrics=metrics + measured,

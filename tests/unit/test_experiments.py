@@ -115,7 +115,7 @@ def test_tasks_of_the_library_are_those_of_the_schema():
         assert set(tasks_of(SCHEMA)[name]["stages"]) == {stage for stage in ("stage_1", "stage_2") if stage in known}
         assert ("upsample" in known) == (tasks_of(SCHEMA)[name]["stages"] == ["stage_1", "stage_2"])
         assert ("enlarge" in known) == ("stage_2" in known) and ("licence" in known) == ("image" in known)
-        shown_only = {"task", "title", "caption", "stage_1", "stage_2", "upsample", "enlarge", "licence"}
+        shown_only = {"task", "title", "caption", "note", "stage_1", "stage_2", "upsample", "enlarge", "licence"}
         shown_only |= {"prompt", "negative_prompt", "style"} | ({"prompts"} if "pairs" in known else set())
         assert known.keys() == {*task.axes, *entries} | (known.keys() & shown_only), "an entry that nobody reads"
     rules = SCHEMA["$defs"]["experiment"]["allOf"]

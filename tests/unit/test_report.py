@@ -354,6 +354,22 @@ def test_names_in_a_chart_are_escaped():
     assert "<script" not in chart_svg(chart, HOSTILE)
 
 
+def test_a_note_is_markdown_and_nothing_that_could_run_or_be_fetched(tmp_path):
+    note = "# Seen\n\nIt is *sharp*, see [there](https://example.org).\n\n- <b onclick=x>one</b>\n\n![p](https://a.b/c.png) [run](javascript:x)"
+    picture = np.zeros((28, 28), np.uint8)
+    schedules = schedules_figure(
+        {"linear": {1: picture}, "cosine": {1: picture}}, {"linear": [1, 0.1], "cosine": [1, 0.1]}, "cosine", 0
+    )
+    page = render_page([read_figure(write_figure(tmp_path, **schedules, note=note))], CONFIG, VERSIONS)
+    (shown,) = re.findall(r'<div class="users-note">(.*?)</div>', page, re.DOTALL)
+    assert "<em>sharp</em>" in shown and '<a href="https://example.org">there</a>' in shown and "<li>" in shown
+    assert "&lt;b onclick=x&gt;" in shown and not re.findall(r"<h\d|<img|<b |javascript:[^)]*\"", shown)
+    assert (
+        "users-note"
+        not in render_page([read_figure(write_figure(tmp_path, **schedules))], CONFIG, VERSIONS).split("</style>")[1]
+    )
+
+
 def test_numbers_are_written_alike_in_captions_and_tables():
     picture = np.zeros((28, 28), np.uint8)
     signal = {"linear": [1, 0.0123], "cosine": [1, 1.64e-4]}

@@ -36,6 +36,7 @@ class Figure:
     id: str
     title: str
     caption: str
+    note: str
     section: str
     blocks: list
     metrics: list
@@ -46,7 +47,7 @@ class Figure:
         return (self.folder / image).read_bytes()
 
 
-def write_figure(folder, *, id, title, caption, section, blocks, metrics=(), provenance=None, stimuli=()):
+def write_figure(folder, *, id, title, caption, section, blocks, metrics=(), provenance=None, stimuli=(), note=""):
     """Write `folder/figure.json`, its pictures and its animations, and return the path of figure.json.
 
     blocks: as in figure.json, but a panel holds a PIL image: `picture` instead of `image`, `width` and `height`. Equal
@@ -68,6 +69,7 @@ def write_figure(folder, *, id, title, caption, section, blocks, metrics=(), pro
         "id": id,
         "title": title,
         "caption": caption,
+        "note": note,
         "section": section,
         "blocks": [_store_block(folder, block, names) for block in blocks],
         "metrics": list(metrics),
@@ -103,7 +105,7 @@ def read_figure(path):
         _check_picture(path, f"{entry}/image", panel["image"], (panel["width"], panel["height"]))
     if checksum(path.parent, document) != document["sha256"]:
         raise FigureError(f"{path}: it or a file in figure/ beside it has changed (the SHA-256 differs): delete it")
-    fields = ("id", "title", "caption", "section", "blocks", "metrics", "provenance")
+    fields = ("id", "title", "caption", "note", "section", "blocks", "metrics", "provenance")
     return Figure(path.parent, *(document[field] for field in fields))
 
 

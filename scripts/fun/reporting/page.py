@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import yaml
 from jinja2 import Environment, FileSystemLoader
+from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 from PIL import Image
 
@@ -117,6 +118,7 @@ def render_page(figures, config, versions, comparison=None, options="", out_of=N
     style = _resource("report.css") + _column_rules(figures)
     script = _resource("report.js")
     environment = Environment(loader=FileSystemLoader(RESOURCES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["markdown"] = _markdown
     environment.globals.update(
         pictures=Pictures(figures, heroes),
         chart_svg=chart_svg,
@@ -148,6 +150,12 @@ def render_page(figures, config, versions, comparison=None, options="", out_of=N
         upscaler=any("stable-diffusion" in str(model) for model in made_with(figures, "model")),
         licences=made_with(figures, "licence"),
     )
+
+
+def _markdown(text):
+    """A user's note as HTML: paragraphs, lists, emphasis, links, code. HTML in it is shown as it was typed, links that would run a
+    script too; headings would not fit the page's outline, and pictures would be requests."""
+    return Markup(MarkdownIt("commonmark", {"html": False}).disable(["heading", "lheading", "image"]).render(text))
 
 
 def story(figures):

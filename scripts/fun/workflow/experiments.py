@@ -17,7 +17,7 @@ MOST_SEEDS = 1024
 HYBRIDS = ("hybrid_image", "colour_hybrid", "motion_hybrid")
 GRID = 64  # pixels: the side of pictures of DeepFloyd IF's stage I
 # Entries that only affect how an experiment is shown, or that a job gets as a parameter of their own.
-SHOWN_ONLY = ("title", "caption", "licence", "upsample", "enlarge", *STAGES)
+SHOWN_ONLY = ("title", "caption", "note", "licence", "upsample", "enlarge", *STAGES)
 
 
 def read_schema(path: Path) -> dict:
