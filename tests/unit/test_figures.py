@@ -203,12 +203,12 @@ def test_pairs_stand_in_a_table_with_what_came_of_them(drawn):
     readings = [{"reads": ["a"] * 6, "right": list(column)} for column in zip(*right, strict=True)]
     stage = replace(stage, judged=stage.judged | {"readings": readings})
     (table,), _ = FIGURES["prompt_pairs"](experiment, {"stage_1": stage})
-    assert table["rows"] == ["six", "nine", "eight"] and table["columns"] == 3
+    assert table["rows"] == ["eight", "three", "one"] and table["columns"] == 3
     labels = np.array([panel["label"] for panel in table["panels"]]).reshape(3, 3)
     assert labels.tolist() == [
-        ["six", "2 of 2", "0 of 2"],
-        ["–", "nine", "0 of 2"],
-        ["six 1", "neither 2", "eight"],
+        ["eight", "2 of 2", "0 of 2"],
+        ["–", "three", "0 of 2"],
+        ["eight 1", "neither 2", "one"],
     ]
     pictures = [np.asarray(panel["picture"]) for panel in table["panels"]]
     assert np.array_equal(pictures[3], pictures[1][::-1, ::-1])  # the same picture under the view

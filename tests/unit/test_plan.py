@@ -112,10 +112,10 @@ def test_experiments_are_completed_and_in_one_order(read):
         ("motion_hybrid/length", 0, "motion_hybrid/length must be above 0 and at most 64, not 0"),
         (
             "prompt_pairs/pairs",
-            [["a red six", "a dog"]],
+            [["a red eight", "a dog"]],
             "prompt_pairs/pairs names 'a dog', which is none of the prompts",
         ),
-        ("prompt_pairs/pairs", [["a red six"]], "prompt_pairs/pairs/0 must have a length of at least 2, not "),
+        ("prompt_pairs/pairs", [["a red eight"]], "prompt_pairs/pairs/0 must have a length of at least 2, not "),
         ("prompt_pairs/prompts", ["a", "A"], "prompt_pairs/prompts names one prompt twice, as 'a' and as 'A'"),
         ("prompt_pairs/view", "flip", "prompt_pairs/view must be one of identity, "),
         ("pieces/pieces", [9], "pieces/pieces/0 must be one of 4, 16, 64, 256, 1024, not 9"),
@@ -287,9 +287,9 @@ def test_seeds_are_counted_or_listed_or_a_range(read):
 def test_every_pair_of_prompts_is_tried_unless_some_are_named(read):
     pairs = EXPERIMENTS["prompt_pairs"] | {"style": "a drawing of"}
     read_pairs = read({"one": pairs})["one"]["pairs"]
-    six, nine, eight = (f"a drawing of a red {digit}" for digit in ("six", "nine", "eight"))
-    assert read_pairs == [[six, nine], [six, eight], [nine, eight]]
-    assert read({"one": pairs | {"pairs": [["a red nine", "a red six"]]}})["one"]["pairs"] == [[nine, six]]
+    eight, three, one = (f"a drawing of a red {digit}" for digit in ("eight", "three", "one"))
+    assert read_pairs == [[eight, three], [eight, one], [three, one]]
+    assert read({"one": pairs | {"pairs": [["a red three", "a red eight"]]}})["one"]["pairs"] == [[three, eight]]
 
 
 def test_bands_must_fall(read):
