@@ -7,7 +7,7 @@ log_to(snakemake.log[0])
 import json
 from pathlib import Path
 
-from fun.data.prompts import normalise, spelled_prompts
+from fun.data.prompts import normalise, respelled, spelled_prompts
 from fun.data.tensors import load_arrays
 from fun.reporting.experiment_figures import FIGURES, STAGES, Drawn, stimuli
 from fun.reporting.figure import write_figure
@@ -31,7 +31,7 @@ for stage, numeral in STAGES.items():
         if "gone" in made:
             left_out.append(f"{numeral} is left out: {made['gone']}.")
             continue
-        samples = [s | {"prompt": spelled[s["prompt"]]} if "prompt" in s else s for s in made["samples"]]
+        samples = [respelled(sample, spelled) for sample in made["samples"]]
         model = without_folders({key: value for key, value in made["model"].items() if value is not None})
         flagged = safety.get(stage)
         arrays = arrays if flagged is None else black_out(arrays, samples, flagged)

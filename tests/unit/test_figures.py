@@ -229,6 +229,14 @@ def test_pieces_travel_from_the_picture_to_their_arrangement(drawn):
         assert sorted(np.asarray(laid["picture"]).ravel()) == sorted(source.ravel())
 
 
+def test_pieces_that_the_safety_checker_flags_are_black(drawn):
+    experiment, made = drawn["pieces"]
+    flagged = replace(made["stage_1"], blacked_out=np.array([True, False]))
+    travel, grid = FIGURES["pieces"](experiment, {"stage_1": flagged})[0]
+    black = [not np.asarray(panel["picture"]).any() for panel in (*travel["panels"][-2:], *grid["panels"])]
+    assert black == [True, False, True, False]
+
+
 def test_a_colour_hybrid_is_seen_grey_coloured_and_in_its_colours_alone(drawn):
     experiment, made = drawn["colour_hybrid"]  # the grey part of a picture
     given, flip, grid = FIGURES["colour_hybrid"](experiment, made)[0]

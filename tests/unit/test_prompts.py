@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from fun.data.prompts import embedding_key, encoder_identity, normalise, prompts_of
+from fun.data.prompts import embedding_key, encoder_identity, normalise, prompts_of, respelled, spelled_prompts
 from project import PROJECT
 
 SCRIPTS = PROJECT / "scripts"
@@ -44,6 +44,13 @@ def test_prompts_of_every_kind_of_experiment():
         "x",
         "y",
     ]
+
+
+def test_samples_have_their_prompts_as_they_were_written():
+    written = {normalise(prompt): prompt for prompt in spelled_prompts({"prompts": ["A Dog", "a cat "]})}
+    assert respelled({"prompt": "a dog", "seed": 1}, written) == {"prompt": "A Dog", "seed": 1}
+    assert respelled({"pair": ["a cat", "a dog"], "seed": 1}, written) == {"pair": ["a cat ", "A Dog"], "seed": 1}
+    assert respelled({"seed": 1}, written) == {"seed": 1}
 
 
 def test_identity_of_a_repository_is_its_revision():

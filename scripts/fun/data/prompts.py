@@ -28,6 +28,12 @@ def spelled_prompts(experiment: dict) -> list[str]:
     return [*prompts, experiment["prompt"]] if "prompt" in experiment else prompts
 
 
+def respelled(sample: dict, spelled: dict[str, str]) -> dict:
+    """A sample with its prompts, which are normalised, as the user wrote them. spelled: {normalised prompt: as written}."""
+    written = {"prompt": spelled[sample["prompt"]]} if "prompt" in sample else {}
+    return sample | written | ({"pair": [spelled[prompt] for prompt in sample["pair"]]} if "pair" in sample else {})
+
+
 def too_long(prompt: str, tokens: int, max_length: int) -> str:
     """What is wrong with a prompt of more tokens than the text encoder takes."""
     shown = repr(prompt if len(prompt) <= 80 else f"{prompt[:77]}...")

@@ -42,10 +42,7 @@ class Sampler:
     variance: str  # for the sampler "ddpm": "learned", "small" or "large"
     thresholding: bool | str  # True: as the scheduler's config says; "clip": to [-1, 1]
     guidance_scale: float
-    guidance_interval: Sequence[float] = (
-        0,
-        1,
-    )  # guided at these timesteps only, as shares of T (see guidance.is_guided)
+    guidance_interval: Sequence[float] = (0, 1)  # shares of T: guided only there, see guidance.is_guided
     path: str | None = None  # from noise to image, by its name in SCHEDULES; None: the network's own
     noise_level: int | None = None  # stage II: the timestep of its companion's noise
     negative_prompt: str = ""  # what guidance leads away from
@@ -101,9 +98,8 @@ class Sampler:
             x_t = schedule.q_sample(image, start, x_t)
 
         def with_known(x, t):
-            return put_back(
-                x, image if t < 0 else schedule.q_sample(image, t, randn(x.shape[1:], generators, x.device))
-            )
+            known = image if t < 0 else schedule.q_sample(image, t, randn(x.shape[1:], generators, x.device))
+            return put_back(x, known)
 
         network = on_path(stage.network, schedule, stage.channels)
         scale = self._guidance_scale(samples, low)
@@ -114,8 +110,7 @@ class Sampler:
 
         def predict_all(x, t):
             guided = is_guided(stage.schedule, schedule, t, self.guidance_interval)
-            how = scale if guided else 1.0
-            return predict(network, x, t, branches, how, unconditional, companion, self.max_batch)
+            return predict(network, x, t, branches, scale if guided else 1.0, unconditional, companion, self.max_batch)
 
         keep_in_range = partial(torch.clamp, min=-1, max=1) if self.thresholding == "clip" else stage.threshold
 
@@ -197,14 +192,13 @@ def denoising(
 def text_to_image(sampler: Sampler, samples: list[dict], low: Tensor | None) -> dict[str, Tensor]:
     """Turn pure noise into a picture of the prompt. Samplers and numbers of steps that are compared are stage I's."""
 
-    def drawn(how, group):
-        one = replace(sampler, **dict(how))
-        return _last(one.walk(group, [Branch(one.cond(group))], low))
-
-    def how(sample):
+    def compared(sample):
         return tuple((name, sample[name]) for name in ("sampler", "steps") if name in sample and low is None)
 
-    return {"x_0": _in_groups(samples, how, drawn)}
+    def drawn(how, group):
+        return _last(replace(sampler, **dict(how)).walk(group, [Branch(sampler.cond(group))], low))
+
+    return {"x_0": _in_groups(samples, compared, drawn)}
 
 
 def image_to_image(sampler: Sampler, samples: list[dict], low: Tensor | None, *, image: str) -> dict[str, Tensor]:

@@ -381,42 +381,20 @@ def _truth(value):
 
 
 def hybrid_image(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
-    prompts = experiment["prompts"]
-    blocks = [
-        {
-            "layout": "flip",
-            "title": f"{d.title}, near and far",
-            "panels": [p for i in _few(d) for p in _distances(d, i, prompts)],
-        }
-        for d in _showcased(stages)
-    ]
-    return _given(stages) + blocks + _rest(stages, "Hybrid image"), []
+    def seen(picture):
+        names = {distance: f"{distance} times as far" for distance in DISTANCES} | {1: "near"}
+        return {names[distance]: _from_afar(to_picture(picture), distance) for distance in DISTANCES}
 
-
-def _distances(drawn, i, prompts):
-    """A panel of sample i from each distance. From the nearest it is to show the last prompt, from afar the first."""
-    panels = []
-    for distance in DISTANCES:
-        number = {DISTANCES[0]: -1, DISTANCES[-1]: None if "original" in drawn.arrays else 0}.get(distance)
-        label = "near" if distance == 1 else f"{distance} times as far"
-        label += "" if number is None else f": {prompts[number]}"
-        alt = f"The hybrid, {label}, {drawn.label(i)}, {drawn.title}"
-        picture = _from_afar(to_picture(drawn.arrays["x_0"][i]), distance)
-        entries = {"picture": picture, "label": label, "alt": alt, "state": drawn.label(i)}
-        panels.append(_reading(drawn, i, number, alt, entries, {"distance": distance}))
-    return panels
+    afar = f"{DISTANCES[-1]} times as far"
+    return _seen_in_ways(experiment, stages, seen, afar, "near", ", near and far"), []
 
 
 def colour_hybrid(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
     def seen(picture):
         grey = picture.mean(0, keepdims=True) + 0 * picture
-        half = grey + (picture - grey) / 2
-        return {
-            "without its colours": grey,
-            "half": half,
-            "with its colours": picture,
-            "the colours alone": picture - grey,
-        }
+        colours = picture - grey
+        ways = {"without its colours": grey, "half": grey + colours / 2, "with its colours": picture}
+        return {name: to_picture(way) for name, way in (ways | {"the colours alone": colours}).items()}
 
     return _seen_in_ways(experiment, stages, seen, "without its colours", "with its colours"), []
 
@@ -425,7 +403,7 @@ def motion_hybrid(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict
     def seen(picture):
         length = experiment["length"] * picture.shape[-1] / stages["stage_1"].arrays["x_0"].shape[-1]
         half, whole = (_moved(picture, share * length, experiment["angle"]) for share in (0.5, 1))
-        return {"at rest": picture, "slowly": half, "in motion": whole}
+        return {"at rest": to_picture(picture), "slowly": half, "in motion": whole}
 
     return _seen_in_ways(experiment, stages, seen, "in motion", "at rest"), []
 
@@ -446,24 +424,24 @@ def _moved(picture, length, angle):
         for w in ways
     ]
     inside = np.mean(copies, 0)[edge:-edge, edge:-edge]
-    return inside.transpose(2, 0, 1) / 127.5 - 1
+    return to_picture(inside.transpose(2, 0, 1) / 127.5 - 1)
 
 
-def _seen_in_ways(experiment, stages, seen, first, second):
-    """The first samples of the last stage in each way of seen(picture), {name: picture}, of which two are the readings, and grids
-    of the others."""
+def _seen_in_ways(experiment, stages, seen, first, last, title=""):
+    """The first samples in each way of seen(picture), {name: picture as it is shown}, and grids of the others. In the way `first`
+    the first prompt is to be seen, unless a picture takes its place (an inverse hybrid), and in the way `last` the last one."""
     prompts = experiment["prompts"]
-    number = {second: len(prompts) - 1} | ({first: 0} if len(prompts) == 2 else {})
+    number = {last: len(prompts) - 1} | ({first: 0} if experiment["image"] is None else {})
     blocks = []
     for drawn in _showcased(stages):
         panels = []
         for i in _few(drawn):
             for name, picture in seen(drawn.arrays["x_0"][i]).items():
                 label = f"{name}: {prompts[number[name]]}" if name in number else name
-                alt = f"{label}, {drawn.label(i)}, {drawn.title}"
-                entries = {"picture": to_picture(picture), "label": label, "alt": alt, "state": drawn.label(i)}
+                alt = f"The hybrid, {label}, {drawn.label(i)}, {drawn.title}"
+                entries = {"picture": picture, "label": label, "alt": alt, "state": drawn.label(i)}
                 panels.append(_reading(drawn, i, number.get(name), alt, entries, {"seen": name}))
-        blocks.append({"layout": "flip", "title": drawn.title, "panels": panels})
+        blocks.append({"layout": "flip", "title": f"{drawn.title}{title}", "panels": panels})
     return _given(stages) + blocks + _rest(stages, "The hybrid as it was drawn")
 
 
@@ -541,12 +519,18 @@ def _what_differs(prompts):
 def pieces(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
     drawn, arrays = stages["stage_1"], stages["stage_1"].arrays
     first = {sample["pieces"]: i for i, sample in reversed(list(enumerate(drawn.samples)))}  # of each number of pieces
-    source = arrays["source"][0]
+    source, hidden = (
+        arrays["source"][0],
+        drawn.blacked_out if drawn.blacked_out is not None else [False] * len(drawn.samples),
+    )
+    sources = [
+        np.full_like(source, -1) if black else source for black in hidden
+    ]  # `black_out` blackens x_0, which lies here anew
     travelling = [
         drawn.panel(
             i,
             "The pieces on their way",
-            picture=_travelled(to_picture(source), arrays["order"][i][:count], arrays["quarters"][i], k / FRAMES),
+            picture=_travelled(to_picture(sources[i]), arrays["order"][i][:count], arrays["quarters"][i], k / FRAMES),
             label=f"{count} pieces",
             state="the picture" if k == 0 else "arranged anew" if k == FRAMES else f"{k} of {FRAMES} of the way",
             success=None,
@@ -555,8 +539,8 @@ def pieces(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list
         for count, i in sorted(first.items())
     ]
     laid = [
-        lay(source, order[order >= 0], quarters[order >= 0])
-        for order, quarters in zip(arrays["order"], arrays["quarters"], strict=True)
+        lay(one, order[order >= 0], quarters[order >= 0])
+        for one, order, quarters in zip(sources, arrays["order"], arrays["quarters"], strict=True)
     ]
     return [
         {"layout": "scrub", "title": "The pieces travel", "panels": travelling},

@@ -118,7 +118,6 @@ def render_page(figures, config, versions, comparison=None, options="", out_of=N
     style = _resource("report.css") + _column_rules(figures)
     script = _resource("report.js")
     environment = Environment(loader=FileSystemLoader(RESOURCES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["markdown"] = _markdown
     environment.globals.update(
         pictures=Pictures(figures, heroes),
         chart_svg=chart_svg,
@@ -133,7 +132,9 @@ def render_page(figures, config, versions, comparison=None, options="", out_of=N
         row_of=row_of,
         tally=tally,
     )
-    environment.filters.update(number=number_text, size=size_text, exponent=exponent_text, factor=factor_text)
+    environment.filters.update(
+        markdown=_markdown, number=number_text, size=size_text, exponent=exponent_text, factor=factor_text
+    )
     return environment.get_template("report.html.j2").render(
         policy=content_policy(style, script),
         style=Markup(style),
