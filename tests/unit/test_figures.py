@@ -204,8 +204,9 @@ def test_pairs_stand_in_a_table_with_what_came_of_them(drawn):
     stage = replace(stage, judged=stage.judged | {"readings": readings})
     (table,), _ = FIGURES["prompt_pairs"](experiment, {"stage_1": stage})
     assert table["rows"] == ["eight", "three", "one"] and table["columns"] == 3
-    labels = np.array([panel["label"] for panel in table["panels"]]).reshape(3, 3)
-    assert labels.tolist() == [
+    assert [panel["label"] for panel in table["panels"]] == table["rows"] * 3, "they name the columns"
+    told = np.array([panel.get("remark", panel["label"]) for panel in table["panels"]]).reshape(3, 3)
+    assert told.tolist() == [
         ["eight", "2 of 2", "0 of 2"],
         ["–", "three", "0 of 2"],
         ["eight 1", "neither 2", "one"],
@@ -215,7 +216,7 @@ def test_pairs_stand_in_a_table_with_what_came_of_them(drawn):
     x_0 = stage.arrays["x_0"]
     assert np.array_equal(pictures[2], np.asarray(to_picture(x_0[3])))  # the better of the two
     unjudged, _ = FIGURES["prompt_pairs"](experiment, {"stage_1": replace(stage, judged=None)})
-    assert unjudged[0]["panels"][1]["label"] == "2 drawn"
+    assert unjudged[0]["panels"][1]["remark"] == "2 drawn"
 
 
 def test_pieces_travel_from_the_picture_to_their_arrangement(drawn):

@@ -467,20 +467,20 @@ def prompt_pairs(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict]
         best, often, otherwise = _tally(drawn, rows, short[a], short[b])
         picture = drawn.arrays["x_0"][best]
         named = f"“{first}”, and “{second}” under {view.name}"
-        for place, shown, label in ((a, b), picture, often), ((b, a), view.view(picture), otherwise):
-            cells[place] = drawn.panel(
-                best, named, picture=to_picture(shown), label=label, alt=f"{named}: {label}", success=None
-            )
+        for (row, column), shown, remark in ((a, b), picture, often), ((b, a), view.view(picture), otherwise):
+            # In a wide table labels stand under the last row only, as the names of its columns; remarks stand in every cell.
+            entries = {"picture": to_picture(shown), "label": short[column], "remark": remark}
+            cells[row, column] = drawn.panel(best, named, **entries, alt=f"{named}: {remark}", success=None)
     size = range(len(prompts))
-    panels = [cells.get((row, column), drawn.plain_panel(empty, "–", "not tried")) for row in size for column in size]
+    untried = [drawn.plain_panel(empty, name, "not tried") | {"remark": "not tried"} for name in short]
+    panels = [cells.get((row, column), untried[column]) for row in size for column in size]
     table = {
         "layout": "grid",
         "columns": len(prompts),
         "rows": short,
         "panels": panels,
-        "caption": f"Row and column name a pair. Above the diagonal its best picture of {len(rows)} as drawn, where the row’s prompt should be "
-        "seen, and how often both were; below it the same picture under the view, where the column’s prompt of above should be "
-        "seen, and what was seen most often where not both were.",
+        "caption": f"Each picture should show its row’s prompt. Above the diagonal is a pair’s best picture of {len(rows)} as drawn, and how "
+        "often both prompts were seen; below it the same picture under the view, and what was seen most often where not both were.",
     }
     return [table], []
 
@@ -544,7 +544,8 @@ def pieces(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list
     ]
     return [
         {"layout": "scrub", "title": "The pieces travel", "panels": travelling},
-        replace(drawn, arrays=arrays | {"x_0": np.stack(laid)}).grid("The picture’s pieces, laid anew"),
+        replace(drawn, arrays=arrays | {"x_0": np.stack(laid)}).grid("The picture’s pieces, laid anew")
+        | {"title": "Laid anew, in the picture’s own pixels"},
     ], []
 
 
