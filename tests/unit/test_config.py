@@ -151,6 +151,11 @@ def test_what_is_no_whole_number_is_none(written):
 # --- the files ---
 
 
+@pytest.mark.parametrize("path", sorted(PROJECT.glob("[a-z]*/*.yaml")), ids=lambda path: path.name)
+def test_no_name_stands_twice_in_a_file_of_the_project(path):
+    Document(path, path.name)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "name"),
     [

@@ -392,6 +392,11 @@ def test_a_walk_that_cannot_be_meant_is_refused_whoever_asked_for_it(whole_confi
     away = experiments | {"visual_anagram": experiments["visual_anagram"] | {"away": 3}}
     with pytest.raises(ValueError, match="^visual_anagram/away must be less than the guidance scale, 3$"):
         check_walks(sampling, cascade, away)
+    away["visual_anagram"] |= {"away": 1, "stage_1": {"guidance_interval": [0, 0.5]}}
+    with pytest.raises(
+        ValueError, match="^visual_anagram/away leads at every timestep: leave it out, or guidance_interval$"
+    ):
+        check_walks(sampling, cascade, away)
     experiments["forward_process"]["stage_1"] = {"steps": 1}  # which asks no network
     check_walks(sampling, cascade, experiments)
 
@@ -534,6 +539,17 @@ def test_the_denoisers_and_the_checkpoints_that_are_kept(whole_config):
     assert {network["kept"] for network in denoisers(mnist).values()} == {None}, "a job an epoch, if it is long"
     mnist["denoiser"] = None
     assert denoisers(mnist) == {}
+
+
+def test_networks_that_are_only_compared_are_trained_in_one_job_unless_that_is_long(whole_config):
+    mnist = whole_config["mnist"]
+    mnist |= {"predictions": {"model": "class_conditioned", "epochs": 5}, "denoiser": None}
+    complete_config(whole_config, CONFIG_SCHEMA, [])
+    kept = {name: network["kept"] for name, network in networks(mnist).items() if name not in mnist["models"]}
+    assert kept == {f"class_conditioned_{kind}": [5] for kind in ("epsilon", "v_prediction")}
+    assert all(networks(mnist)[name]["kept"] is None for name in mnist["models"])
+    mnist["images_per_epoch"] = 60000
+    assert {network["kept"] for network in networks(mnist).values()} == {None}
 
 
 def test_a_data_set_has_names_for_its_classes(whole_config):

@@ -28,7 +28,7 @@ OVERLAY = {"stage_1": FEW_STEPS, "stage_2": FEW_STEPS, "stage_3": {"sampling": {
 OVERLAY = {"cascades": {"deepfloyd": OVERLAY}}
 RUN = (
     *("forward_process", "denoising", "unguided", "sdedit_coffee", "inpainting_coffee"),
-    *("anagram_campfire", "hybrid_skull", "upsample"),
+    *("anagram_campfire", "pieces_coffee", "hybrid_skull", "colour_inverse_cat", "motion_skull", "upsample"),
 )
 ENLARGED = {name for name in RUN if "enlarge" in EXPERIMENTS[name]}
 FIGURES = [f"results/deepfloyd/{name}/figure.json" for name in RUN]
@@ -100,7 +100,7 @@ def test_every_task_of_the_shipped_experiments_is_run(finished):
 def test_all_experiments_are_planned(finished):
     rest = {name: experiment for name, experiment in EXPERIMENTS.items() if name not in RUN}
     drawn = {name: experiment for name, experiment in rest.items() if experiment["task"] != "forward_process"}
-    one_stage = [e for e in drawn.values() if e["task"] == "denoising" or e.get("upsample") == []]
+    one_stage = [e for e in drawn.values() if e["task"] in ("denoising", "pieces") or e.get("upsample") == []]
     enlarged = [name for name, experiment in rest.items() if "enlarge" in experiment]
     figures = [f"results/deepfloyd/{name}/figure.json" for name in EXPERIMENTS]
     assert finished.planned("--cores", 1, *figures, *finished.configuration) == {

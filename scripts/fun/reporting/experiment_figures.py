@@ -251,17 +251,11 @@ def text_to_image(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict
 
 
 def image_to_image(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
-    drawn = next(iter(stages.values()))
-    original = drawn.plain_panel(stages["stage_1"].arrays["original"][0], "the picture", "The picture to start from")
-    seed = drawn.samples[0]["seed"]
-    states = []
-    for i, sample in enumerate(drawn.samples):
-        if sample["seed"] == seed:
-            state = f"from t = {sample['start']}"
-            states += [original | {"state": state}, drawn.panel(i, "What became of it", state=state, success=None)]
-    blocks = [{"layout": "scrub", "title": f"Seed {seed}", "panels": states}]
+    drawn = stages["stage_1"]
+    original = drawn.plain_panel(drawn.arrays["original"][0], "the picture", "The picture to start from")
+    blocks = [{"layout": "row", "panels": [original]}]
     blocks += [stage.grid("What became of the picture") for stage in stages.values()]
-    return blocks + _rates(stages["stage_1"]), []
+    return blocks + _rates(drawn), []
 
 
 def _rates(drawn: Drawn) -> list[dict]:

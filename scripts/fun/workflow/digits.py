@@ -19,7 +19,7 @@ ARCHITECTURE = ("network", "width", "class_conditioned", "prediction_type", "tim
 # {network: (images a second that it trains on, on one core, width)}; somewhat fewer than measured in docs/benchmarks.md.
 TRAINING_RATES = {"small": (300, 32), "cs180": (40, 64)}
 FORWARD = 3  # times as many images a second go through a network that is not trained
-SHORT = 60  # seconds: shorter epochs of a single-step denoiser are one job, since starting it takes as long
+SHORT = 60  # seconds: shorter epochs of a network that is only compared are one job, since starting it takes as long
 BESIDES = 400  # images that an epoch's job draws besides those that are scored: grids, and test digits to denoise
 MARGIN = 4  # a cluster's core may be slow, or shared
 
@@ -86,18 +86,20 @@ def networks(mnist: dict) -> dict[str, dict]:
     """Every network that can be trained, by name: what it is ("model"), its "schedule", "pixels", "training", "images_per_epoch",
     "epochs", and after which of them a checkpoint is "kept", where one job trains from one to the next. How it is drawn from
     is left out: that is no reason to train it again."""
-    found = {
-        name: {
-            "model": {key: entry[key] for key in ARCHITECTURE if key in entry},
+    found = {}
+    for name, entry in (mnist["models"] | predictions(mnist)).items():
+        model = {key: entry[key] for key in ARCHITECTURE if key in entry}
+        epochs = entry["epochs"] or mnist["epochs"]
+        compared = name not in mnist["models"] and min(mnist["predictions"]["epochs"], epochs)
+        found[name] = {
+            "model": model,
             "schedule": _schedule(mnist, entry),
             "pixels": entry["pixels"],
             "training": mnist["training"],
             "images_per_epoch": mnist["images_per_epoch"],
-            "epochs": entry["epochs"] or mnist["epochs"],
-            "kept": None,  # all
+            "epochs": epochs,
+            "kept": [compared] if compared and _is_short(model, mnist["images_per_epoch"]) else None,  # None: all
         }
-        for name, entry in (mnist["models"] | predictions(mnist)).items()
-    }
     return found | denoisers(mnist)
 
 
@@ -122,7 +124,7 @@ def denoisers(mnist: dict) -> dict[str, dict]:
     model |= {"time": "none"} if how["network"] == "cs180" else {}
     levels = {f"denoiser_{sigma:g}".replace(".", "_"): (1, sigma) for sigma in (how["sigma"], *how["others"])}
     training = mnist["training"] | {"reference_images": 0, "class_dropout": 0} | how["training"]
-    short = how["images_per_epoch"] < SHORT * _rate({"model": model})
+    short = _is_short(model, how["images_per_epoch"])
     return {
         name: {
             "model": model,
@@ -179,16 +181,21 @@ def check_data(folder: str, given: str) -> None:
 def epoch_minutes(network: dict, epoch: int) -> int:
     """Minutes that a cluster should allow for the job of an epoch: a minute to start, and the training with a margin."""
     images = (epoch - epoch_before(network, epoch)) * network["images_per_epoch"]
-    return 1 + math.ceil(MARGIN * images / _rate(network) / 60)
+    return 1 + math.ceil(MARGIN * images / _rate(network["model"]) / 60)
 
 
 def sampling_minutes(network: dict, sampling: dict, num_images: int) -> int:
     """The same for a job that draws this many digits with it, guided in every step."""
     images = 2 * sampling["num_steps"] * (num_images + BESIDES)
-    return 1 + math.ceil(MARGIN * images / (FORWARD * _rate(network)) / 60)
+    return 1 + math.ceil(MARGIN * images / (FORWARD * _rate(network["model"])) / 60)
 
 
-def _rate(network):
+def _is_short(model, images_per_epoch):
+    """Whether an epoch of a network is too short for a job of its own."""
+    return images_per_epoch < SHORT * _rate(model)
+
+
+def _rate(model):
     """Images a second that a network trains on."""
-    rate, width = TRAINING_RATES[network["model"]["network"]]
-    return rate * (width / network["model"]["width"]) ** 2
+    rate, width = TRAINING_RATES[model["network"]]
+    return rate * (width / model["width"]) ** 2

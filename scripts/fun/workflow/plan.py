@@ -54,8 +54,11 @@ def check_walks(sampling: dict, cascade: dict, experiments: dict[str, dict]) -> 
                 )
             if not prompts_of(experiment):
                 continue
-            if stage == "stage_1" and 0 < how["guidance_scale"] <= experiment.get("away", 0):
-                raise ValueError(f"{name}/away must be less than the guidance scale, {how['guidance_scale']:g}")
+            if stage == "stage_1" and experiment.get("away"):
+                if how["guidance_scale"] <= experiment["away"]:
+                    raise ValueError(f"{name}/away must be less than the guidance scale, {how['guidance_scale']:g}")
+                if tuple(how["guidance_interval"]) != (0, 1):
+                    raise ValueError(f"{name}/away leads at every timestep: leave it out, or guidance_interval")
             try:
                 for steps in [how["steps"], *(experiment.get("steps", []) if stage == "stage_1" else [])]:
                     check_walk(how["spacing"], IF_TIMESTEPS, steps)
