@@ -37,7 +37,7 @@ torch.set_num_threads(1)
 cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
 pin_to_one_core()
 contenders = {f"ours, seed {own}": Ours(images, labels, own, images_per_epoch, training) for own in params["seeds"]}
-contenders["ours, bfloat16"] = Ours(images, labels, seed, images_per_epoch, training | {"bfloat16": True})
+contenders["ours, float32"] = Ours(images, labels, seed, images_per_epoch, training | {"bfloat16": False})
 contenders |= {name: PEERS[name](images, labels, seed) for name in params["peers"]}
 steps = {name: contender.steps() for name, contender in contenders.items()}
 seconds, seen = dict.fromkeys(contenders, 0.0), dict.fromkeys(contenders, 0)
@@ -45,7 +45,7 @@ marks = {name: [mark * params["seconds"] for mark in MARKS] for name in contende
 networks, slices = [], []  # to be judged: (name, seconds, images, network); the rate of each slice
 for number in progress(range(round(params["seconds"] / params["slice"])), "slices of training"):
     for name in contenders:
-        if name == "ours, bfloat16" and number >= 3:  # only its rate is of interest
+        if name == "ours, float32" and number >= 3:  # only its rate is of interest
             continue
         end, before, images_before = (number + 1) * params["slice"], seconds[name], seen[name]
         while seconds[name] < end:

@@ -314,6 +314,18 @@ def test_the_loss_falls():
     assert run.step == 30 and run.epoch == 1
 
 
+@pytest.mark.parametrize("has", [True, False])
+def test_bfloat16_is_used_where_the_processor_has_it(monkeypatch, has):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has})
+    losses, x, y = {}, *images(8)
+    for given in ("auto", True, False):
+        torch.manual_seed(0)
+        run = Trainer(SmallUNet(SCHEDULE, class_conditioned=True), seed=0, **RECIPE, bfloat16=given)
+        losses[given] = list(run.train_epoch(x.repeat(2, 1, 1, 1), y.repeat(2), 8))
+    assert losses["auto"] == losses[has] != losses[not has]
+    assert losses[True] == pytest.approx(losses[False], rel=0.05)
+
+
 def test_training_that_diverges_says_so():
     run = trainer()
     with torch.no_grad():

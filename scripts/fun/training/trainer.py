@@ -129,7 +129,7 @@ class Trainer:
         stratified: bool = True,
         timestep_power: float = 1.0,
         reference_images: int = 0,
-        bfloat16: bool = False,
+        bfloat16: bool | str = False,
     ):
         self.network = network
         self.average = moving_average(network, ema)
@@ -141,7 +141,7 @@ class Trainer:
         self.class_dropout = class_dropout
         self.timestep_power = timestep_power
         self.reference_images = reference_images
-        self.bfloat16 = bfloat16
+        self.bfloat16 = cpu_has_bfloat16() if bfloat16 == "auto" else bfloat16
         self.generator = torch.Generator().manual_seed(seed)
         self.step = 0
         self.epoch = 0
@@ -233,6 +233,11 @@ def trained_network(model: dict, schedule, state: dict[str, Tensor]) -> Denoiser
     network = make_network(model, schedule)
     network.load_state_dict(average_weights(state))
     return network.eval()
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor computes in bfloat16 by itself; elsewhere it is slower than float32."""
+    return torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 
 def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
