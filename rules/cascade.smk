@@ -180,6 +180,36 @@ rule clip_judge:
         "../scripts/clip_judge.py"
 
 
+rule self_judge:
+    """Which of its prompts an experiment's pictures show, according to the network that drew them."""
+    input:
+        unpack(stage_pictures),
+        embeds=ancient(embeddings),
+        weights=PARTS.weight_files("stage_1"),
+        fetched=ancient(PARTS.fetched("stage_1")),
+        code=modules("self_judge"),
+    output:
+        "results/{cascade}/{experiment}/self_scores.json",
+    log:
+        "results/logs/self_judge/{cascade}_{experiment}.log",
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        gpu=PARTS.needs("stage_1", "gpu"),
+        mem_mb=PARTS.needs("stage_1", "mem_mb"),
+        runtime=PARTS.needs("stage_1", "runtime"),
+    params:
+        experiment=sampled,
+        stages=stages_run,
+        content=lambda wildcards: weights("stage_1"),
+        model=PARTS.model("stage_1"),
+        folder=lambda wildcards: PARTS.folder("stage_1"),
+        device=device,
+    script:
+        "../scripts/self_judge.py"
+
+
 rule figure:
     """What an experiment's stages made, as a figure for the report."""
     input:

@@ -22,6 +22,7 @@ if FIRST != str(BASE / "scripts"):
 from fun.data.prompts import file_hashes, prompts_of
 from fun.data.timesteps import steps_made
 from fun.workflow.digits import (
+    IDEAS,
     IDX_FILES,
     check_data,
     class_names,
@@ -29,6 +30,7 @@ from fun.workflow.digits import (
     digit_sampling,
     epoch_before,
     epoch_minutes,
+    idea_networks,
     idx_files,
     networks,
     predictions,
@@ -242,6 +244,16 @@ def denoiser_losses():
     ]
 
 
+def idea_checkpoints(wildcards):
+    """The checkpoints of the networks that show an idea."""
+    return [checkpoint(one["model_name"], one["epoch"]) for one in idea_networks(MNIST, wildcards.idea)]
+
+
+def idea_photo(wildcards):
+    """The photo whose spectrum is shown beside that of digits."""
+    return shipped("resources/images/cat.jpg") if wildcards.idea == "spectrum" else []
+
+
 def called_models():
     """The networks that are drawn along several paths."""
     return MNIST["calls"]["models"] if MNIST["calls"] else []
@@ -381,7 +393,7 @@ def judge_weights(wildcards):
 def judge_scores(wildcards):
     """How often the pictures are right, if a judge can tell."""
     judge = judge_of(experiment(wildcards), EXPERIMENTS_SCHEMA, PARTS.entry)
-    files = {"judge": "scores.json", "clip_judge": "clip_scores.json"}
+    files = {"judge": "scores.json", "clip_judge": "clip_scores.json", "self_judge": "self_scores.json"}
     return {"scores": f"results/{{cascade}}/{{experiment}}/{files[judge]}"} if judge else {}
 
 
@@ -495,6 +507,7 @@ if workflow.is_main_process:
             "predictions",
             "single_step",
             "calls",
+            *IDEAS,
         ]
     }
     of_cascade = {CASCADE: [*EXPERIMENTS, "prompt_embeds", "weights"]} if CASCADE is not None else {}
@@ -553,7 +566,9 @@ def preflight():
         return
     jobs = list(workflow.dag.needrun_jobs())
     rules_run = {job.rule.name for job in jobs}
-    loaded = {"encode_prompts": "text_encoder"} | {part: part for part in (*STAGES, "stage_3", "clip_judge")}
+    loaded = {"encode_prompts": "text_encoder", "self_judge": "stage_1"} | {
+        part: part for part in (*STAGES, "stage_3", "clip_judge")
+    }
     parts = [part for rule, part in loaded.items() if rule in rules_run]
     with refusals():
         experiments = planned_experiments(jobs)

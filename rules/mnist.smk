@@ -73,6 +73,7 @@ rule train_epoch:
         schedule=lookup("{model}/schedule", within=NETWORKS),
         pixels=lookup("{model}/pixels", within=NETWORKS),
         training=lookup("{model}/training", within=NETWORKS),
+        images=lookup("{model}/images", within=NETWORKS),
         images_per_epoch=lookup("{model}/images_per_epoch", within=NETWORKS),
         seed=lookup("mnist/seed", within=config),
         device=lookup("mnist/device", within=config),
@@ -324,6 +325,34 @@ rule mnist_calls:
         networks=lambda wildcards: {name: NETWORKS[name] for name in called_models()},
     script:
         "../scripts/mnist_calls.py"
+
+
+rule mnist_idea:
+    """One of the ideas behind diffusion, shown on the networks that were trained."""
+    input:
+        data=ancient(MNIST_FILES),
+        checkpoints=idea_checkpoints,
+        photo=idea_photo,
+        code=modules("mnist_idea"),
+    output:
+        figure="results/mnist/{idea}/figure.json",
+        pictures=directory("results/mnist/{idea}/figure"),
+    log:
+        "results/logs/mnist_idea/{idea}.log",
+    benchmark:
+        "results/benchmarks/mnist_idea/{idea}.tsv"
+    wildcard_constraints:
+        idea="|".join(IDEAS),
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    params:
+        dataset=dataset_shown,
+        model=lookup("mnist/ideas/model", within=config, default=None),
+        networks=lambda wildcards: idea_networks(MNIST, wildcards.idea),
+        seed=lookup("mnist/seed", within=config),
+    script:
+        "../scripts/mnist_idea.py"
 
 
 rule mnist_curves:

@@ -15,7 +15,7 @@ from fun.data.mnist import BLACK, load_mnist
 from fun.data.tensors import load_tensors, pick_device, save_tensors
 from fun.diffusion.schedule import make_schedule
 from fun.networks.mnist_unets import make_network
-from fun.training.trainer import Trainer, epoch_indices
+from fun.training.trainer import Trainer, epoch_indices, subset
 
 torch.set_num_threads(snakemake.threads)
 epoch, params = int(snakemake.wildcards.epoch), snakemake.params
@@ -29,6 +29,8 @@ if snakemake.input.previous:
     trainer.load_state_dict(load_tensors(snakemake.input.previous)[0])
 
 images, labels = load_mnist(Path(snakemake.input.data[0]).parent, "train", BLACK[params.pixels])
+own = subset(params.seed, params.images, len(images))
+images, labels = images[own], labels[own]
 tables = []
 for number in range(trainer.epoch + 1, epoch + 1):
     chosen = epoch_indices(params.seed, number, params.images_per_epoch, len(images))
@@ -46,7 +48,9 @@ rows = pd.concat(tables)
 write_whole(snakemake.output.losses, rows.to_csv(index=False))
 print(rows)
 
-made_with = {key: params[key] for key in ("model", "schedule", "pixels", "training", "images_per_epoch", "seed")}
+made_with = {
+    key: params[key] for key in ("model", "schedule", "pixels", "training", "images", "images_per_epoch", "seed")
+}
 save_tensors(
     snakemake.output.checkpoint, trainer.state_dict(), made_with | {"epoch": epoch, "torch": torch.__version__}
 )

@@ -388,11 +388,22 @@ def test_forward_process_has_the_mean_and_variance_of_the_formula(make_sampler, 
         assert residual.mean().abs() < 0.01
 
 
+def test_an_inverted_picture_comes_back(make_sampler, picture):
+    """Without guidance the walk down is the walk up, backwards: finer steps come closer, and closer than from other noise."""
+    samples = make_samples("image_to_image", {"prompt": "", "starts": [900], "seeds": [0]})
+    far = {}
+    for steps, invert in ((10, True), (100, True), (100, False)):
+        sampler = make_sampler(sampler="ddim", steps=steps, guidance_scale=1.0, thresholding=False)
+        made = run("image_to_image", {"image": picture, "invert": invert}, sampler, samples)
+        far[steps, invert] = float((made["x_0"] - made["original"]).square().mean().sqrt())
+    assert far[100, True] < 0.5 * far[10, True] and far[100, True] < 0.1 * far[100, False]
+
+
 def test_image_to_image_is_the_same_loop_started_late(make_sampler, picture):
     samples = make_samples("image_to_image", {"prompt": PROMPTS[0], "starts": [900, 400], "seeds": [0, 1]})
-    made = run("image_to_image", {"image": picture}, make_sampler(), samples)
+    made = run("image_to_image", {"image": picture, "invert": False}, make_sampler(), samples)
     for i, sample in enumerate(samples):
-        alone = run("image_to_image", {"image": picture}, make_sampler(), [sample])["x_0"]
+        alone = run("image_to_image", {"image": picture, "invert": False}, make_sampler(), [sample])["x_0"]
         assert (alone[0] - made["x_0"][i]).abs().max() < 1e-3
     late, early = [(made["x_0"][rows] - made["original"]).abs().mean() for rows in ([2, 3], [0, 1])]
     assert late < early

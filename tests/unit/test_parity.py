@@ -124,5 +124,5 @@ def test_image_to_image(cascade, embeds, guidance_scale, tmp_path):
         def image(self, path):
             return path[None]
 
-    ours = image_to_image(SamplerOfTensors(stage, embeds, **settings), samples, None, image=image)["x_0"]
+    ours = image_to_image(SamplerOfTensors(stage, embeds, **settings), samples, None, image=image, invert=False)["x_0"]
     assert difference(ours, theirs) < 1e-4

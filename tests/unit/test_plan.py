@@ -14,11 +14,14 @@ from snakemake.cli import parse_config
 from fun.data.images import make_mask
 from fun.data.prompts import normalise, prompts_of
 from fun.workflow.digits import (
+    IDEAS,
     class_names,
     denoisers,
     digit_sampling,
     epoch_before,
     epoch_minutes,
+    idea_networks,
+    ideas,
     networks,
     predictions,
     sampled_epochs,
@@ -326,6 +329,7 @@ def test_the_pictures_the_samples_and_the_judge_of_an_experiment(read):
     assert what_is_sampled(shown_otherwise) == what_is_sampled(drawn) != what_is_sampled(drawn | {"prompt": "a"})
     assert judge_of(drawn, SCHEMA, NOTHING) is None
     assert judge_of(drawn, SCHEMA, NOTHING | {"clip_judge": {}}) == "clip_judge"
+    assert judge_of(drawn, SCHEMA, NOTHING | {"judge": "itself"}) == "self_judge"
     assert judge_of(experiments["forward_process"], SCHEMA, NOTHING | {"judge": "a"}) is None
 
 
@@ -392,6 +396,13 @@ def test_a_walk_that_cannot_be_meant_is_refused_whoever_asked_for_it(whole_confi
     away = experiments | {"visual_anagram": experiments["visual_anagram"] | {"away": 3}}
     with pytest.raises(ValueError, match="^visual_anagram/away must be less than the guidance scale, 3$"):
         check_walks(sampling, cascade, away)
+    inverted = experiments | {"image_to_image": experiments["image_to_image"] | {"invert": True}}
+    with pytest.raises(ValueError, match="^image_to_image/invert needs a sampler without noise"):
+        check_walks(
+            sampling, {"stage_1": {"sampling": {"sampler": "sde_dpm_solver"}}, "stage_2": cascade["stage_2"]}, inverted
+        )
+    inverted["image_to_image"] |= {"stage_1": {"sampler": "ddim"}}
+    check_walks(sampling, cascade, inverted)
     away["visual_anagram"] |= {"away": 1, "stage_1": {"guidance_interval": [0, 0.5]}}
     with pytest.raises(
         ValueError, match="^visual_anagram/away leads at every timestep: leave it out, or guidance_interval$"
@@ -563,13 +574,34 @@ def test_a_data_set_has_names_for_its_classes(whole_config):
 
 
 def test_the_report_shows_every_figure_once():
-    mnist = {"models": {"a": {}, "b": {}}, "predictions": None, "calls": None, "denoiser": None}
+    conditioned = {"class_conditioned": True}
+    mnist = {"models": {"a": conditioned, "b": {}}, "predictions": None, "calls": None, "denoiser": None, "ideas": None}
     figures = report_figures("tiny", EXPERIMENTS, mnist)
     assert len(figures) == len(set(figures)) == len(EXPERIMENTS) + 2 + 2 * 3
     assert figures[0] == "results/tiny/forward_process/figure.json" and figures[-1].startswith("results/mnist/curves")
     assert report_figures(None, {}, mnist)[0] == "results/mnist/schedules/figure.json"
     more = report_figures(None, {}, mnist | {"predictions": {}, "calls": {}, "denoiser": {}})
     assert [path.split("/")[2] for path in more[-3:]] == ["predictions", "calls", "single_step"]
+    more = report_figures(None, {}, mnist | {"ideas": {"model": "a"}})
+    assert [path.split("/")[2] for path in more[-5:]] == list(IDEAS)
+
+
+def test_the_networks_that_show_the_ideas(whole_config):
+    mnist = whole_config["mnist"]
+    mnist |= {"ideas": {"model": "class_conditioned"}, "epochs": 12}
+    complete_config(whole_config, CONFIG_SCHEMA, [])
+    (alone,) = idea_networks(mnist, "memory")
+    assert alone["name"] == "class-conditioned, epoch 12" and alone["sampling"]["guidance_scale"] == 2
+    shown = [(one["model_name"], one["epoch"]) for one in idea_networks(mnist, "agreement")]
+    assert shown[:4] == [("class_conditioned", epoch) for epoch in (12, 10, 5, 2)]
+    assert shown[4:] == [("time_conditioned", 12), ("flow_matching", 10)]
+    mnist["ideas"]["model"] = "time_conditioned"
+    assert ideas(mnist) == ["memory", "agreement", "spectrum"], "the others ask for digits by their class"
+    mnist["ideas"]["model"] = "klass"
+    with pytest.raises(
+        ValueError, match="^config.yaml: mnist/ideas/model must be one of time_conditioned, .*, not klass"
+    ):
+        complete_config(whole_config, CONFIG_SCHEMA, [])
 
 
 def other_spellings(entries):
@@ -678,7 +710,7 @@ def test_a_folder_that_is_not_there_or_not_whole_is_refused(configured, tmp_path
         "clip_judge/merges.txt": "clip_judge/model: clip_judge has no merges.txt",
         "stage_1/watermarker/config.json": "stage_1/model: stage_1 has no watermarker/config.json .watermark: false does",
         "stage_1/feature_extractor/preprocessor_config.json": "stage_1/model: stage_1 has no feature_extractor/prepro",
-        "judge": "judge must be a file, and there is no judge",
+        "judge": "judge must be a file, or itself; there is no judge",
         "stage_2": "stage_2/model: stage_2 must be a folder, and there is none of that name",
     }.items():
         (tmp_path / name).rename(tmp_path / "away")

@@ -336,3 +336,14 @@ def test_a_damaged_picture_is_reported_before_any_job(finished):
     done = finished.run("--cores", 1, "results/tiny/upsample/stage_2.safetensors", check=False)
     path.write_bytes(whole)
     assert "picture.png: damaged or not readable" in sentence(done) and "rule stage_2:" not in done.stdout
+
+
+def test_the_cascade_can_be_its_own_judge(finished):
+    """In place of the judge, without drawing anything again."""
+    own = ("--config", "cascades={tiny: {judge: itself}}")
+    path = "results/tiny/visual_anagram/figure.json"
+    assert finished.planned("--cores", 1, path, *own) == {"self_judge": 1, "figure": 1}
+    finished.run("--cores", 1, path, *own)
+    names = [metric["name"] for metric in read_figure(finished.folder / path).metrics]
+    assert any("all readings at once" in name for name in names)
+    finished.run("--cores", 1, path)

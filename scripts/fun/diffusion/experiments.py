@@ -22,6 +22,7 @@ from fun.data.timesteps import spaced_timesteps, timestep_of, timestep_pairs
 from fun.diffusion.cascade import Stage
 from fun.diffusion.filters import gaussian_blur, grey, motion_blur, parts
 from fun.diffusion.guidance import Branch, is_guided, predict
+from fun.diffusion.inversion import ddim_inversion
 from fun.diffusion.pieces import arrange, lay
 from fun.diffusion.sampling import State, denoise, make_step, on_path, randn
 from fun.diffusion.schedule import NoiseSchedule, path_of
@@ -76,6 +77,7 @@ class Sampler:
         low: Tensor | None = None,
         image: Tensor | None = None,
         start: int | None = None,
+        inverted: bool = False,
         put_back: Callable[[Tensor, Tensor], Tensor] | None = None,
         from_start: bool = False,
         reshape: Callable[[Tensor], Tensor] | None = None,
@@ -86,6 +88,7 @@ class Sampler:
             samples: N samples, each with a "seed"; in stage I each may have a "guidance_scale" of its own.
             low: (N, 3, h, w), the pictures for stage II to enlarge.
             image, start: begin with `image` (1, 3, H, W) noised to the timestep `start`, instead of with pure noise.
+            inverted: the noise that `image` gets is the one that it is drawn from, not the sample's (see `ddim_inversion`).
             image, put_back: after each step, put back what is known of `image`: put_back(x, known) is x with that part taken
                 from known, which is `image` noised to the same timestep.
             from_start: put it back before the first step, too.
@@ -94,7 +97,7 @@ class Sampler:
         stage, schedule = self.stage, self.schedule
         x_t, generators = self.first_noise(samples)
         timesteps = spaced_timesteps(self.spacing, schedule.num_train_timesteps, self.steps)
-        if start is not None:
+        if start is not None and not inverted:
             x_t = schedule.q_sample(image, start, x_t)
 
         def with_known(x, t):
@@ -112,6 +115,13 @@ class Sampler:
             guided = is_guided(stage.schedule, schedule, t, self.guidance_interval)
             return predict(network, x, t, branches, scale if guided else 1.0, unconditional, companion, self.max_batch)
 
+        if inverted:
+
+            def predict_freely(x, t):
+                return predict(network, x, t, [Branch(unconditional)], max_batch=self.max_batch)
+
+            upwards = [start, *(t for t in timesteps if t < start)]
+            x_t = ddim_inversion(schedule, predict_freely, image.expand_as(x_t), upwards, generators)
         keep_in_range = partial(torch.clamp, min=-1, max=1) if self.thresholding == "clip" else stage.threshold
 
         def threshold(x_0):
@@ -201,15 +211,17 @@ def text_to_image(sampler: Sampler, samples: list[dict], low: Tensor | None) -> 
     return {"x_0": _in_groups(samples, compared, drawn)}
 
 
-def image_to_image(sampler: Sampler, samples: list[dict], low: Tensor | None, *, image: str) -> dict[str, Tensor]:
+def image_to_image(
+    sampler: Sampler, samples: list[dict], low: Tensor | None, *, image: str, invert: bool
+) -> dict[str, Tensor]:
     """SDEdit (https://arxiv.org/abs/2108.01073): noise the picture to each sample's start timestep, and denoise it from
-    there."""
+    there. invert: not with the sample's noise, but with the one that the picture is drawn from without a prompt."""
     if low is not None:
         return text_to_image(sampler, samples, low)
     original = sampler.image(image)
 
     def edited(start, group):
-        return _last(sampler.walk(group, [Branch(sampler.cond(group))], image=original, start=start))
+        return _last(sampler.walk(group, [Branch(sampler.cond(group))], image=original, start=start, inverted=invert))
 
     x_0 = _in_groups(samples, lambda sample: timestep_of(sample["start"]), edited)
     return {"x_0": x_0, "original": original}

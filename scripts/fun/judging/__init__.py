@@ -1,1 +1,1 @@
-"""How good pictures are: a digit classifier, distances, CLIP."""
+"""How good pictures are: a digit classifier, distances, CLIP, the generator itself."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fun.judging.clip import Clip
 from fun.judging.outcomes import outcomes
-from fun.judging.readings import readings_of
+from fun.judging.readings import Reading, readings_of
 from fun.judging.scores import rate
 
 AXES = ("sampler", "steps", "guidance_scale", "pieces", "start", "timestep")  # what samples may differ in
@@ -43,7 +43,7 @@ def judge_by_clip(clip: Clip, experiment: dict, x_0: Tensor, samples: list[dict]
     right = cosines.argmax(2) == own
     between = cosines.gather(2, own[:, None].expand(-1, len(readings), -1))  # (N, R, R)
     aligned, concealed = alignment(between), concealment(between, clip.temperature)
-    metrics = _rates(readings, right) if len(prompts) > 1 else []
+    metrics = rates_of(readings, right) if len(prompts) > 1 else []
     if len(readings) == 1:
         metrics += _means("CLIP score", samples, aligned)
     else:
@@ -76,19 +76,20 @@ def rank_seeds(samples: list[dict], scores: Tensor) -> list[str | None]:
 
 def _describe(readings, between, concealed, i):
     """CLIP's scores of picture i in words: "“a skull” from near: 0.291, ..."."""
-    scores = [f"{_named(r, i)}: {between[i, j, j]:.3f}" for j, r in enumerate(readings)]
+    scores = [f"{named(r, i)}: {between[i, j, j]:.3f}" for j, r in enumerate(readings)]
     return ", ".join([*scores, *([f"concealment: {concealed[i]:.3f}"] if len(readings) > 1 else [])])
 
 
-def _named(reading, i):
+def named(reading: Reading, i: int) -> str:
+    """What picture i is to show in a reading, and how it is seen."""
     return f"“{reading.prompts[i]}” {reading.name}".rstrip()
 
 
-def _rates(readings, right):
+def rates_of(readings: list[Reading], right: Tensor) -> list[dict]:
     """How often each reading is nearest to its own prompt, and how often all of them, one, or none are at once."""
     if len(readings) == 1:
         return [{"name": "nearest to its own prompt", "goal": "higher"} | rate(int(right.sum()), len(right))]
-    names, short = [_named(reading, 0) for reading in readings], [f"“{reading.prompts[0]}”" for reading in readings]
+    names, short = [named(reading, 0) for reading in readings], [f"“{reading.prompts[0]}”" for reading in readings]
     return outcomes(names, right.T.tolist(), short)
 
 

@@ -301,6 +301,7 @@ def _column_rules(figures):
         f".columns-{n}{{--columns:repeat({n},minmax(0,1fr))}}\n"
         # the last row's labels stand for all rows; on a narrow screen, where a row becomes several, each picture has its own
         f"@media print,(min-width:48.01rem){{.columns-{n}.named.dense .panel:nth-last-of-type(n+{n + 1}) .label{{display:none}}}}\n"
+        f".columns-{n}.named.tiny .panel:nth-last-of-type(n+{n + 1}) .label{{display:none}}\n"  # a row stays one everywhere
         for n in sorted(widths)
     )
 

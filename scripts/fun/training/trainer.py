@@ -86,6 +86,12 @@ def epoch_indices(seed: int, epoch: int, images_per_epoch: int, dataset_size: in
     return stream[start - first_pass * dataset_size : stop - first_pass * dataset_size]
 
 
+def subset(seed: int, part: list[int] | None, size: int) -> Tensor:
+    """The indices of the images that a network is trained on, of `size`: all, or of their order shuffled by the seed those from part[0]
+    up to part[1]. So parts that do not overlap share no image."""
+    return torch.arange(size) if part is None else _permutation(seed, -1, size)[slice(*part)]
+
+
 def _permutation(seed: int, pass_number: int, size: int) -> Tensor:
     return torch.randperm(size, generator=torch.Generator().manual_seed(1_000_003 * seed + pass_number))
 

@@ -15,6 +15,9 @@ CLASSES = {  # torchvision's names
     "own": DIGITS,
 }  # fmt: skip
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+IDEAS = ("memory", "agreement", "spectrum", "handwriting", "reading")  # the last two of classes
+OF_CLASSES = IDEAS[3:]
+AGREEMENT_EPOCHS = (2, 5, 10)  # and the last one
 ARCHITECTURE = ("network", "width", "class_conditioned", "prediction_type", "time")  # what make_network takes
 # {network: (images a second that it trains on, on one core, width)}; somewhat fewer than measured in docs/benchmarks.md.
 TRAINING_RATES = {"small": (300, 32), "cs180": (40, 64)}
@@ -48,6 +51,7 @@ def complete_mnist(mnist: dict) -> None:
     for section, named in (
         ("predictions/model", [compared["model"]] if compared else []),
         ("calls/models", _called(mnist)),
+        ("ideas/model", [mnist["ideas"]["model"]] if mnist["ideas"] else []),
     ):
         if wrong := [name for name in named if name not in models]:
             raise ValueError(f"mnist/{section} must be one of {', '.join(models)}, not {wrong[0]}")
@@ -96,6 +100,7 @@ def networks(mnist: dict) -> dict[str, dict]:
             "schedule": _schedule(mnist, entry),
             "pixels": entry["pixels"],
             "training": mnist["training"],
+            "images": entry["images"],
             "images_per_epoch": mnist["images_per_epoch"],
             "epochs": epochs,
             "kept": [compared] if compared and _is_short(model, mnist["images_per_epoch"]) else None,  # None: all
@@ -131,6 +136,7 @@ def denoisers(mnist: dict) -> dict[str, dict]:
             "schedule": {"name": "one_level", "signal": signal, "sigma": sigma},
             "pixels": "unit",
             "training": training,
+            "images": None,
             "images_per_epoch": how["images_per_epoch"],
             "epochs": how["epochs"],
             "kept": sorted({1, how["epochs"]} if sigma == how["sigma"] else {how["epochs"]}) if short else None,
@@ -151,6 +157,37 @@ def digit_sampling(mnist: dict, model: str) -> dict:
     # The networks that are compared with a model are drawn from as it is.
     own = model if model in mnist["models"] else mnist["predictions"]["model"]
     return shared | mnist["models"][own]["sampling"]
+
+
+def ideas(mnist: dict) -> list[str]:
+    """The ideas that are shown: none, all, or those that need no class."""
+    if mnist["ideas"] is None:
+        return []
+    conditioned = mnist["models"][mnist["ideas"]["model"]]["class_conditioned"]
+    return [idea for idea in IDEAS if conditioned or idea not in OF_CLASSES]
+
+
+def idea_networks(mnist: dict, idea: str) -> list[dict]:
+    """The networks that show an idea, as in `networks`, with their "name" in the figure, their "model_name" and "epoch", and how they are
+    drawn from ("sampling"). The first is the configured one; only "agreement" has others: its earlier epochs, and the networks
+    whose pixels have the same range."""
+    found, main = networks(mnist), mnist["ideas"]["model"]
+    last = found[main]["epochs"]
+    shown = [(main, last)]
+    if idea == "agreement":
+        shown += [(main, epoch) for epoch in reversed(AGREEMENT_EPOCHS) if epoch < last]
+        others = [name for name in mnist["models"] if found[name]["pixels"] == found[main]["pixels"] and name != main]
+        shown += [(name, found[name]["epochs"]) for name in others]
+    return [
+        found[name]
+        | {
+            "name": f"{name.replace('_', '-')}, epoch {epoch}",
+            "model_name": name,
+            "epoch": epoch,
+            "sampling": digit_sampling(mnist, name),
+        }
+        for name, epoch in shown
+    ]
 
 
 def sampled_epochs(mnist: dict, last: int) -> list[int]:

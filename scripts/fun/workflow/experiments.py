@@ -13,6 +13,7 @@ from fun.workflow.documents import Document
 from fun.workflow.refusals import canonical, checked
 
 STAGES = ("stage_1", "stage_2")
+ITSELF = "itself"  # the judge that is stage I
 MOST_SEEDS = 1024
 HYBRIDS = ("hybrid_image", "colour_hybrid", "motion_hybrid")
 GRID = 64  # pixels: the side of pictures of DeepFloyd IF's stage I
@@ -220,7 +221,8 @@ def what_is_sampled(experiment: dict) -> dict:
 
 
 def judge_of(experiment: dict, schema: dict, cascade: dict) -> str | None:
-    """Which judge scores an experiment's pictures: judge or clip_judge; None if the cascade has neither, or the task has
-    nothing to judge."""
+    """Which judge scores an experiment's pictures: judge, clip_judge or self_judge (stage I itself); None if the cascade has none, or
+    the task has nothing to judge."""
     judges = [judge for judge in ("judge", "clip_judge") if cascade[judge] is not None]
+    judges = ["self_judge"] if cascade["judge"] == ITSELF else judges
     return judges[0] if judges and tasks_of(schema)[experiment["task"]]["judged"] else None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fun.data.layout import files_in, files_of
 from fun.data.prompts import embedding_key, embeds_identity, encoder_identity, fingerprint
-from fun.workflow.experiments import GRID, STAGES
+from fun.workflow.experiments import GRID, ITSELF, STAGES
 from fun.workflow.modules import SCRIPTS
 from fun.workflow.refusals import canonical
 
@@ -80,8 +80,8 @@ class Parts:
                 option = "" if part == entry else f" ({part}: false does without it)"
                 raise ValueError(f"{where} {error}{option}") from error
         judge = self.entry["judge"]
-        if judge is not None and not os.path.isfile(self.in_project(judge)):
-            raise ValueError(f"config.yaml: cascades/{self.name}/judge must be a file, and there is no {judge}")
+        if judge not in (None, ITSELF) and not os.path.isfile(self.in_project(judge)):
+            raise ValueError(f"config.yaml: cascades/{self.name}/judge must be a file, or itself; there is no {judge}")
 
     def _names(self):
         """The configured parts that have an entry of their own."""

@@ -10,7 +10,7 @@ import yaml
 
 from fun.data.prompts import prompts_of
 from fun.data.timesteps import IF_TIMESTEPS, check_walk
-from fun.workflow.digits import complete_mnist
+from fun.workflow.digits import complete_mnist, ideas
 from fun.workflow.documents import Document
 from fun.workflow.refusals import checked, nearest
 
@@ -54,6 +54,11 @@ def check_walks(sampling: dict, cascade: dict, experiments: dict[str, dict]) -> 
                 )
             if not prompts_of(experiment):
                 continue
+            inverted = stage == "stage_1" and experiment["task"] == "image_to_image" and experiment["invert"]
+            if inverted and how["sampler"] not in ("ddim", "dpm_solver"):
+                raise ValueError(
+                    f"{name}/invert needs a sampler without noise, which would hide the picture's: add stage_1: {{sampler: ddim}}"
+                )
             if stage == "stage_1" and experiment.get("away"):
                 if how["guidance_scale"] <= experiment["away"]:
                     raise ValueError(f"{name}/away must be less than the guidance scale, {how['guidance_scale']:g}")
@@ -98,6 +103,7 @@ def report_figures(cascade: str | None, experiments: dict, mnist: dict) -> list[
     of_experiments = [f"results/{cascade}/{name}/figure.json" for name in experiments]
     optional = {"predictions": "predictions", "calls": "calls", "denoiser": "single_step"}
     others = [f"results/mnist/{figure}/figure.json" for entry, figure in optional.items() if mnist[entry] is not None]
+    others += [f"results/mnist/{idea}/figure.json" for idea in ideas(mnist)]
     return [
         *of_experiments,
         "results/mnist/schedules/figure.json",

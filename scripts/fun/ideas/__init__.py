@@ -1,0 +1,1 @@
+"""Why it works: what the figures of the ideas are computed from."""

@@ -1,0 +1,202 @@
+"""The figures that show why diffusion works, from what fun.ideas computes, as arguments of `write_figure`.
+
+Needs no torch: pictures are numpy arrays of grey levels (N, 28, 28) uint8. Every function takes what the idea's `study` returns, and
+the provenance of what the network drew.
+"""
+
+from PIL import Image
+
+from fun.reporting.digit_figures import as_percent, sheet
+from fun.reporting.numerals import number_text
+
+LEAST = 1e-4  # that a chart of losses shows
+
+
+def _table(rows, labels, made):
+    """A grid of digits, a row for each name. rows: {name: images}; made: a row's provenance, from its name."""
+    panels = [
+        {
+            "picture": Image.fromarray(image),
+            "label": label,
+            "alt": f"{name[0].upper()}{name[1:]}, {label}: a handwritten digit.",
+            "provenance": made(name),
+        }
+        for name, images in rows.items()
+        for image, label in zip(images, labels, strict=True)
+    ]
+    return {"layout": "grid", "columns": len(labels), "rows": list(rows), "panels": panels}
+
+
+def _lines(x, y, series, title="", caption=""):
+    """A chart of lines. series: {name: (x, y)}."""
+    drawn = [{"name": name, "x": list(xs), "y": list(ys)} for name, (xs, ys) in series.items()]
+    chart = {"kind": "line", "x": x, "y": y, "series": drawn}
+    return {"layout": "chart", "title": title, "caption": caption, "panels": [], "chart": chart}
+
+
+def memory_figure(found: dict, made: dict) -> dict:
+    """The perfect denoiser beside the network."""
+    far, T = found["distances"], found["num_train_timesteps"]
+    own, real = far["the network"], far["real test digits"]
+    invents = (
+        f"The network draws digits that nobody wrote: the nearest training digit is {own:.2f} away; from a digit of the test set it is "
+        f"{real:.2f}. It invents because it is not perfect."
+    )
+    copies = f"So does the network: its digits are {own:.2f} from the nearest one, those of the test set {real:.2f}. So few can be learned by heart."
+    losses = {}
+    for (which, on), values in found["losses"].items():
+        shown = [(t / T, loss) for t, loss in zip(found["timesteps"], values, strict=True) if loss > LEAST]
+        losses[f"{which}, {on} digits"] = tuple(zip(*shown, strict=True))
+    nearest = "training digits nearest to these"
+    rows = {
+        "the perfect denoiser": found["drawn"]["the perfect denoiser"],
+        "the network, same noise": found["drawn"]["the network"],
+        nearest: found["nearest"],
+    }
+    return {
+        "id": "mnist_memory",
+        "title": "The perfect denoiser only copies",
+        "caption": f"The best that a network could learn from {number_text(found['known'])} digits can be computed: for every xₜ, the mean of "
+        "the training digits that it may have come from. In the same loop, from the same noise, it draws training digits and nothing else "
+        f"(off by {far['the perfect denoiser']:.4f}, in root mean square, where white is 1). {copies if own < real / 2 else invents}",
+        "section": "training",
+        "blocks": [
+            _table(rows, found["names"], lambda name: {} if name == nearest else made | {"drawn_by": name}),
+            _lines(
+                {"label": "noise, t / T", "min": 0, "max": 1},
+                {"label": "squared error of x₀", "log": True},
+                losses,
+                caption="On digits that it has seen, the perfect denoiser has next to no error (less than 0.0001 where its curve is missing). On "
+                "new ones it is worse than the network wherever the noise leaves something to see: it can only answer with what it knows, and "
+                "ten times the digits help little.",
+            ),
+        ],
+        "metrics": [
+            {"name": f"distance to the nearest training digit, {name}", "value": value, "n": found["n"]}
+            for name, value in far.items()
+        ],
+    }
+
+
+def handwriting_figure(found: dict, made: dict) -> dict:
+    """Written digits, and other digits in the same hand."""
+    kept = found["kept"]
+    between = [
+        {
+            "picture": sheet(states[k], len(states[k])),
+            "label": f"between {name}",
+            "alt": f"Ten digits, {share:.0%} of the way between {name}.",
+            "state": f"{share:.0%} of the way",
+            "provenance": made | {"share": share},
+        }
+        for k, share in enumerate(found["shares"])
+        for name, states in found["between"].items()
+    ]
+    return {
+        "id": "mnist_handwriting",
+        "title": "The same handwriting, another digit",
+        "caption": "The loop, run upwards, turns a written digit into the noise that it would be drawn from. Drawn from there as another digit, it "
+        "keeps something of its hand (left, the written one, of the test set). Over the nine other digits, the thickness of the strokes correlates by "
+        f"{kept['thickness']:.2f} with the written one’s, their slant by {kept['slant']:.2f} ({found['n']} digits).",
+        "section": "image_to_image",
+        "blocks": [
+            _table(
+                {f"hand {i + 1}": images for i, images in enumerate(found["rows"])},
+                ["test", *found["names"]],
+                lambda name: made | {"sampler": "ddim", "num_steps": found["steps"]},
+            ),
+            {
+                "layout": "scrub",
+                "title": "From one noise to another",
+                "panels": between,
+                "caption": "Along the arc from one noise to the other there is a digit everywhere. Above, the two noises are those of two seeds; "
+                "below, of two written digits.",
+            },
+        ],
+        "metrics": [
+            {"name": f"correlation of {name} over the other digits", "value": value, "n": found["n"], "goal": "higher"}
+            for name, value in kept.items()
+        ]
+        + [{"name": "the same digit drawn again", "value": found["reconstruction"], "unit": "dB", "n": found["n"]}],
+    }
+
+
+def spectrum_figure(found: dict, made: dict) -> dict:
+    """Power against frequency, and how long a frequency can be told under noise."""
+    powers = {name: (range(1, len(values) + 1), values) for name, values in found["powers"].items()}
+    longest = max(map(len, found["powers"].values()))
+    noises = {f"noise at t = {share:g} T": ((1, longest), (value, value)) for share, value in found["noises"].items()}
+    return {
+        "id": "mnist_spectrum",
+        "title": "Coarse first, and earlier than power says",
+        "caption": "Pictures have most of their power at low frequencies; noise has as much at every one. So the loop, coming down from noise, can tell "
+        "the coarse before the fine. That is why SDEdit keeps the layout and not the detail, and why a hybrid can take its coarse and its fine "
+        "part from two prompts.",
+        "section": "forward_process",
+        "blocks": [
+            _lines(
+                {"label": "cycles across the picture", "log": True},
+                {"label": "power, in units of the signal’s", "log": True},
+                powers | noises,
+                "Where noise drowns a picture",
+            ),
+            _lines(
+                {"label": "cycles across the picture", "min": 0},
+                {"label": "t / T up to which half is known", "min": 0, "max": 1},
+                {name: (found["cycles"], values) for name, values in found["until"].items()},
+                "How long a frequency can be told",
+                "Power alone, without any idea of what digits look like, would know each frequency only at less noise than the network does: "
+                f"strokes are not just any picture with this spectrum. {number_text(found['n'])} test digits.",
+            ),
+        ],
+    }
+
+
+def reading_figure(found: dict, made: dict) -> dict:
+    """The network as a classifier, of test digits and of its own."""
+    (first, second), right = found["both"], found["right"]
+    rows = {f"more a “{first}”": found["rows"][0], f"more a “{second}”": found["rows"][1]}
+    return {
+        "id": "mnist_reading",
+        "title": "The generator reads",
+        "caption": "Noise a digit, and let the network remove the noise as from each of the ten classes: as what it succeeds best is what the digit "
+        f"is. That reads {100 * right['value']:.0f} % of {right['n']} test digits as what they are, with {found['draws']} noises each and no "
+        f"classifier anywhere. Below are digits drawn as “{first}” and “{second}” at once, from the clearest “{first}” to the clearest "
+        f"“{second}”, as the network that drew them reads them.",
+        "section": "guidance",
+        "blocks": [
+            _table(
+                rows,
+                [str(i + 1) for i in range(len(found["rows"][0]))],
+                lambda name: made | {"sampler": "ddim", "guidance_scale": 1.0},
+            )
+        ],
+        "metrics": [{"name": "test digits read as what they are"} | as_percent(right)],
+    }
+
+
+def agreement_figure(found: dict, made: dict) -> dict:
+    """What networks draw from the same noise."""
+    labels = [f"noise {i + 1}" for i in range(len(next(iter(found["drawn"].values()))))]
+    return {
+        "id": "mnist_agreement",
+        "title": "One noise, many networks",
+        "caption": "Each column is drawn from the same noise, each row by another network. They agree more and more: what is learned is a property of "
+        "the digits and of the noise, not of the network. Pictures of the same class from other noise correlate by "
+        f"{found['chance']:.2f}.",
+        "section": "training",
+        "blocks": [_table(found["drawn"], labels, lambda name: {"drawn_by": name, "seed": made["seed"]})],
+        "metrics": [
+            {"name": f"correlation: {a} and {b}", "value": value, "n": found["n"]}
+            for (a, b), value in found["pairs"].items()
+        ],
+    }
+
+
+FIGURES = {
+    "memory": memory_figure,
+    "handwriting": handwriting_figure,
+    "spectrum": spectrum_figure,
+    "reading": reading_figure,
+    "agreement": agreement_figure,
+}
