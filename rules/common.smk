@@ -31,6 +31,7 @@ from fun.workflow.digits import (
     epoch_before,
     epoch_minutes,
     idea_networks,
+    map_training,
     idx_files,
     networks,
     predictions,
@@ -252,6 +253,17 @@ def idea_checkpoints(wildcards):
 def idea_photo(wildcards):
     """The photo whose spectrum is shown beside that of digits."""
     return shipped("resources/images/cat.jpg") if wildcards.idea == "spectrum" else []
+
+
+def taught(wildcards):
+    """The network that a flow map learns from, as its name and its entry."""
+    name = MNIST["one_call"]["model"]
+    return {"name": name, **NETWORKS[name]}
+
+
+def taught_checkpoint(wildcards):
+    """The last checkpoint of that network."""
+    return checkpoint(MNIST["one_call"]["model"], taught(wildcards)["epochs"])
 
 
 def called_models():
@@ -507,6 +519,7 @@ if workflow.is_main_process:
             "predictions",
             "single_step",
             "calls",
+            "one_call",
             *IDEAS,
         ]
     }

@@ -355,6 +355,63 @@ rule mnist_idea:
         "../scripts/mnist_idea.py"
 
 
+rule train_map:
+    """A flow map: one call of it leads as far as many of the network that it learns from."""
+    input:
+        checkpoint=taught_checkpoint,
+        code=modules("train_map"),
+    output:
+        "results/mnist/one_call/checkpoint.safetensors",
+    log:
+        "results/logs/train_map.log",
+    benchmark:
+        "results/benchmarks/train_map.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        gpu=MNIST["gpu"],
+    params:
+        teacher=taught,
+        sampling=lambda wildcards: digit_sampling(MNIST, MNIST["one_call"]["model"]),
+        training=lambda wildcards: map_training(MNIST),
+        walks=lookup("mnist/one_call/walks", within=config, default=None),
+        epochs=lookup("mnist/one_call/epochs", within=config, default=None),
+        seed=lookup("mnist/seed", within=config),
+        device=lookup("mnist/device", within=config),
+    script:
+        "../scripts/train_map.py"
+
+
+rule mnist_one_call:
+    """Digits of a flow map and of the network that it learned from, with one call and with more."""
+    input:
+        data=ancient(MNIST_FILES),
+        checkpoint=taught_checkpoint,
+        flow_map="results/mnist/one_call/checkpoint.safetensors",
+        classifier="results/mnist/classifier/weights.safetensors",
+        reference="results/mnist/classifier/reference.safetensors",
+        code=modules("mnist_one_call"),
+    output:
+        figure="results/mnist/one_call/figure.json",
+        pictures=directory("results/mnist/one_call/figure"),
+    log:
+        "results/logs/mnist_one_call.log",
+    benchmark:
+        "results/benchmarks/mnist_one_call.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    params:
+        dataset=dataset_shown,
+        teacher=taught,
+        sampling=lambda wildcards: digit_sampling(MNIST, MNIST["one_call"]["model"]),
+        num_images=lookup("mnist/one_call/num_images", within=config, default=None),
+        seed=lookup("mnist/seed", within=config),
+    script:
+        "../scripts/mnist_one_call.py"
+
+
 rule mnist_curves:
     """Loss, class accuracy and Frechet distance of all models over the epochs, as charts."""
     input:

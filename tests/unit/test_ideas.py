@@ -9,13 +9,14 @@ from fun.data.timesteps import spaced_timesteps, timestep_pairs
 from fun.diffusion.digits import generate
 from fun.diffusion.inversion import ddim_inversion, slerp
 from fun.diffusion.sampling import Prediction, ddim_step, denoise
-from fun.diffusion.schedule import NoiseSchedule
+from fun.diffusion.schedule import Flow, NoiseSchedule
 from fun.ideas.agreement import correlation
 from fun.ideas.handwriting import kept, slant, thickness
 from fun.ideas.memory import PerfectDenoiser, losses, nearest
 from fun.ideas.spectrum import bands, crossing, known, known_by_power, last_known, power
 from fun.judging.itself import denoising_errors, judge_by_itself
-from fun.networks.mnist_unets import NO_CLASS
+from fun.networks.mnist_unets import NO_CLASS, SmallUNet
+from fun.training.flow_map import MapTrainer
 from fun.training.trainer import subset
 
 SCHEDULE = NoiseSchedule.cosine(300)
@@ -183,3 +184,62 @@ def test_parts_of_the_training_images_share_none():
     assert len(first) == len(second) == 30_000 and not first & second
     assert subset(180, [0, 10], 60_000).tolist() != list(range(10)) != subset(181, [0, 10], 60_000).tolist()
     assert subset(180, None, 7).tolist() == list(range(7))
+
+
+# --- a flow map ---
+
+
+@pytest.mark.parametrize("schedule", [SCHEDULE, Flow(300)], ids=["diffusion", "flow"])
+@pytest.mark.parametrize(("t", "t_next"), [(299, 280), (299, -1), (150, 20), (20, -1)])
+def test_the_clean_image_between_two_states_leads_from_one_to_the_other(schedule, t, t_next):
+    x_t, x_next = pictures(2, seed=1), pictures(2, seed=2)
+    x_0 = schedule.x_start_between(x_t, t, x_next, t_next)
+    assert torch.allclose(ddim_step(schedule, t, t_next, x_t, x_0, None, None), x_next, atol=1e-3)
+    each = schedule.x_start_between(x_t, torch.tensor([t, t]), x_next, torch.tensor([t_next, t_next]))
+    assert torch.allclose(each, x_0, atol=1e-4)
+
+
+def test_an_untrained_map_is_its_teacher_wherever_a_step_goes():
+    torch.manual_seed(0)
+    teacher, flow_map = (SmallUNet(SCHEDULE, True, width=16, is_map=is_map) for is_map in (False, True))
+    torch.nn.init.normal_(teacher.output.weight)
+    missing, unexpected = flow_map.load_state_dict(teacher.state_dict(), strict=False)
+    assert not unexpected and {name.split(".")[0] for name in missing} == {"next_embedding"}
+    x_t, labels = pictures(3), torch.arange(3)
+    for t_next in (-1, 100):
+        assert torch.equal(flow_map(x_t, 200, labels, t_next)[0], teacher(x_t, 200, labels)[0])
+
+
+def test_a_map_is_told_where_each_step_goes_and_is_not_guided(perfect):
+    asked = []
+
+    class Map:
+        is_map, schedule = True, SCHEDULE
+
+        def __call__(self, x_t, t, labels, t_next):
+            asked.append((t, t_next, len(x_t)))
+            return perfect(x_t, t, labels)
+
+    list(generate(Map(), torch.arange(3), range(3), "ddim", "trailing", 4, guidance_scale=2.0))
+    assert asked == [(299, 224, 3), (224, 149, 3), (149, 74, 3), (74, -1, 3)]
+
+
+def test_a_map_learns_where_walks_lead():
+    """Walks on straight lines to one picture: the map finds it from any state, wherever it goes."""
+    torch.manual_seed(0)
+    timesteps = torch.tensor([299, 149, 20, -1])
+    target, noise = torch.zeros(64, 1, 28, 28), torch.randn((64, 1, 28, 28))
+    target[:, :, 8:20, 8:20] = 1
+    walks = torch.cat([SCHEDULE.q_sample(target, int(t), noise) for t in timesteps], 1)
+    recipe = {"muon_lr": 0.02, "adamw_lr": 0.002, "warm_up_steps": 5, "decay_per_epoch": 1, "ema": 0.9}
+    trainer = MapTrainer(SmallUNet(SCHEDULE, True, width=16, is_map=True), 0, timesteps, **recipe, class_dropout=0)
+    for _ in range(4):
+        losses = list(trainer.train_epoch(walks, torch.zeros(64, dtype=torch.int64), 16))
+    assert losses[-1] < 0.03
+    first, later = trainer._pairs(4000, 4)
+    assert (first < later).all() and later.max() == 3 and first.min() == 0
+    assert (first == 0).double().mean() > 0.45 and set(zip(first.tolist(), later.tolist(), strict=True)) >= {
+        (0, 3),
+        (1, 2),
+        (2, 3),
+    }

@@ -575,7 +575,14 @@ def test_a_data_set_has_names_for_its_classes(whole_config):
 
 def test_the_report_shows_every_figure_once():
     conditioned = {"class_conditioned": True}
-    mnist = {"models": {"a": conditioned, "b": {}}, "predictions": None, "calls": None, "denoiser": None, "ideas": None}
+    mnist = {
+        "models": {"a": conditioned, "b": {}},
+        "predictions": None,
+        "calls": None,
+        "denoiser": None,
+        "ideas": None,
+        "one_call": None,
+    }
     figures = report_figures("tiny", EXPERIMENTS, mnist)
     assert len(figures) == len(set(figures)) == len(EXPERIMENTS) + 2 + 2 * 3
     assert figures[0] == "results/tiny/forward_process/figure.json" and figures[-1].startswith("results/mnist/curves")

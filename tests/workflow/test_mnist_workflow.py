@@ -104,6 +104,23 @@ def test_a_network_is_drawn_from_along_both_paths(finished):
     assert len(names) == len(set(names)) and all(metric["n"] == 100 for metric in figure["metrics"])
 
 
+def test_the_figures_of_why_it_works(finished):
+    """In three epochs little is learned; what holds for any network is said as it is."""
+    found = {
+        idea: json.loads((finished.folder / f"results/mnist/{idea}/figure.json").read_text())
+        for idea in ("memory", "handwriting", "spectrum", "reading", "agreement", "one_call")
+    }
+    far = [metric["value"] for metric in found["memory"]["metrics"]]
+    assert far[0] < 0.001 < far[2] and "only copies" in found["memory"]["title"]
+    assert found["agreement"]["blocks"][0]["rows"] == [
+        *("class-conditioned, epoch 3", "class-conditioned, epoch 2", "flow-matching, epoch 1"),
+        *("class-conditioned, epoch 3, no class", "time-conditioned, epoch 3"),
+    ]
+    names = [series["name"] for series in found["one_call"]["blocks"][1]["chart"]["series"]]
+    assert names == ["DDIM", "DPM-Solver++", "Euler along the flow", "the flow map", "real digits"]
+    assert all(metric["n"] == 100 for metric in found["one_call"]["metrics"])
+
+
 def test_the_single_step_denoiser(finished):
     """Its checkpoints are those that the figure needs, and no others."""
     folder = finished.folder / "results/mnist"

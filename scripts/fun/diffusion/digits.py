@@ -33,7 +33,7 @@ def generate(
     """Sample one digit per label; yields the states of `denoise()`.
 
     Args:
-        network: one of fun.networks.mnist_unets.
+        network: one of fun.networks.mnist_unets; a flow map is told where each step goes, and is not guided.
         labels: (N,) int64, on the network's device; NO_CLASS stands for any digit.
         seeds: N seeds, one per sample.
         sampler, spacing, num_steps: see fun.diffusion.sampling, fun.data.timesteps.
@@ -49,10 +49,15 @@ def generate(
     schedule = path_of(own, path)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     timesteps = spaced_timesteps(spacing, T, num_steps)
+    pairs = timestep_pairs(timesteps, start)
     branches, unconditional = [Branch(labels)], torch.full_like(labels, NO_CLASS)
     if guide is None and (labels == NO_CLASS).all():
         guidance_scale = 1.0  # the network would be guided away from what it predicts itself
-    asked, asked_guide = (which and on_path(which, schedule, channels=1) for which in (network, guide))
+    if getattr(network, "is_map", False):
+        going, guidance_scale = dict(pairs), 1.0  # guidance is in what it learned
+        asked, asked_guide = (lambda x, t, cond: network(x, t, cond, going[t])), None
+    else:
+        asked, asked_guide = (which and on_path(which, schedule, channels=1) for which in (network, guide))
 
     def predict_digits(x, t):
         scale = guidance_scale if is_guided(own, schedule, t, guidance_interval) else 1.0
@@ -62,11 +67,17 @@ def generate(
         schedule,
         predict_digits,
         randn((1, 28, 28), generators, labels.device) if x_t is None else x_t,
-        timestep_pairs(timesteps, start),
+        pairs,
         make_step(sampler, variance),
         generators,
         threshold=partial(torch.clamp, min=black, max=1) if thresholding else None,
     )
+
+
+def without_noise(how: dict) -> dict:
+    """The arguments of `generate` with a sampler that draws no noise on its way in place of one that does."""
+    alike = {"ddpm": "ddim", "sde_dpm_solver": "dpm_solver"}
+    return how | {"sampler": alike.get(how["sampler"], how["sampler"])}
 
 
 def calls_made(schedule: NoiseSchedule, path: str | None, num_steps: int, guidance_interval: Sequence[float]) -> int:

@@ -135,6 +135,11 @@ class NoiseSchedule:
             return (x_t + sigma * prediction) / total, (x_t - signal * prediction) / total
         raise ValueError(f"unknown prediction_type {prediction_type!r}; known: {', '.join(PREDICTION_TYPES)}")
 
+    def x_start_between(self, x_t: Tensor, t: float | Tensor, x_next: Tensor, t_next: float | Tensor) -> Tensor:
+        """The clean image from which a DDIM step leads from x_t to x_next: both with the same image and the same noise."""
+        (signal, sigma), (signal_next, sigma_next) = self._levels(t, x_t), self._levels(t_next, x_t)
+        return (sigma * x_next - sigma_next * x_t) / (sigma * signal_next - sigma_next * signal)
+
     def posterior_mean(self, x_t: Tensor, t: float | Tensor, images: Tensor, possible: Tensor | None = None) -> Tensor:
         """E[x_0 | x_t] if x_0 is one of `images` (M, C, H, W), all equally likely: (N, C, H, W), float32. No network can do
         better on these images.

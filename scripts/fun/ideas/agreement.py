@@ -9,10 +9,10 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from fun.diffusion.digits import without_noise
 from fun.ideas.lab import Lab, no_class
 
 N = 100
-WITHOUT_NOISE = {"ddpm": "ddim", "sde_dpm_solver": "dpm_solver"}
 
 
 def correlation(a: Tensor, b: Tensor) -> float:
@@ -33,7 +33,7 @@ def study(lab: Lab, networks: dict[str, tuple]) -> dict:
         first = next(iter(told))
         untold = {f"{first}, no class": (none, *networks[first])} | untold
     drawn = {
-        name: lab.draw(wanted, seeds, network, **how | {"sampler": WITHOUT_NOISE.get(how["sampler"], how["sampler"])})
+        name: lab.draw(wanted, seeds, network, **without_noise(how))
         for name, (wanted, network, how) in (told | untold).items()
     }
     pairs = [*combinations(told, 2), *combinations(untold, 2)]

@@ -9,6 +9,7 @@ Every network here is a function of (x_t, t, labels):
     labels  (N,) int64, 0 .. 9, or NO_CLASS (10); a network without class conditioning ignores them
 `predict` returns what the network was trained to predict (`prediction_type`, see NoiseSchedule.target), (N, 1, 28, 28).
 Calling the network returns (x_0, noise, None): None stands for the learned variance, which these networks do not have.
+A flow map (`is_map`) is also told t_next, the timestep where the step goes.
 """
 
 import torch
@@ -21,13 +22,16 @@ NO_CLASS = 10  # the label of an image whose class is hidden
 class Denoiser(nn.Module):
     """The base class of the two networks: turns what they predict into x_0 and noise."""
 
+    is_map = False
+
     def __init__(self, schedule, class_conditioned, prediction_type):
         super().__init__()
         self.schedule, self.class_conditioned, self.prediction_type = schedule, class_conditioned, prediction_type
 
-    def forward(self, x_t, t, labels):
+    def forward(self, x_t, t, labels, *t_next):
         """-> (x_0, noise, None), each (N, 1, 28, 28)."""
-        return *self.schedule.x_start_and_noise(self.prediction_type, x_t, t, self.predict(x_t, t, labels)), None
+        prediction = self.predict(x_t, t, labels, *t_next)
+        return *self.schedule.x_start_and_noise(self.prediction_type, x_t, t, prediction), None
 
     def relative_time(self, x_t, t):
         """The schedule's `relative_time` of each image: (N,) in [0, 1]."""
@@ -66,12 +70,21 @@ class SmallUNet(Denoiser):
     14 x 14, and is unfolded again. Nothing is computed at 28 x 28, where the assignment's U-Net has most of its operations.
     """
 
-    def __init__(self, schedule, class_conditioned, width=32, prediction_type="sample", embedding_channels=128):
+    def __init__(
+        self, schedule, class_conditioned, width=32, prediction_type="sample", embedding_channels=128, is_map=False
+    ):
         super().__init__(schedule, class_conditioned, prediction_type)
+        self.is_map = is_map
         self.register_buffer("frequencies", torch.logspace(0, 3, 32), persistent=False)  # of t / T
         self.time_embedding = nn.Sequential(
             nn.Linear(64, embedding_channels), nn.SiLU(), nn.Linear(embedding_channels, embedding_channels)
         )
+        self.next_embedding = None
+        if is_map:
+            self.next_embedding = nn.Sequential(
+                nn.Linear(64, embedding_channels), nn.SiLU(), nn.Linear(embedding_channels, embedding_channels)
+            )
+            zero_(self.next_embedding[-1])  # at first a map is the network that it starts from
         self.class_embedding = nn.Embedding(NO_CLASS + 1, embedding_channels) if class_conditioned else None
         self.stem = nn.Conv2d(4, width, 3, padding=1)
         self.down_block = ResidualBlock(width, width, embedding_channels)
@@ -83,10 +96,11 @@ class SmallUNet(Denoiser):
         self.output = nn.Conv2d(width, 4, 3, padding=1)
         zero_(self.output)
 
-    def predict(self, x_t, t, labels):
+    def predict(self, x_t, t, labels, *t_next):
         """-> (N, 1, 28, 28), by default x_0."""
-        angles = self.relative_time(x_t, t)[:, None] * self.frequencies
-        embedding = self.time_embedding(torch.cat([angles.sin(), angles.cos()], dim=1))
+        embedding = self.time_embedding(self._waves(x_t, t))
+        if self.next_embedding is not None:
+            embedding = embedding + self.next_embedding(self._waves(x_t, *t_next))
         if self.class_embedding is not None:
             embedding = embedding + self.class_embedding(labels)
         embedding = F.silu(embedding)  # (N, 128)
@@ -101,6 +115,11 @@ class SmallUNet(Denoiser):
         x = F.pixel_shuffle(self.up(x), 2)  # (N, 32, 14, 14)
         x = self.up_block(torch.cat([x, skip], dim=1), embedding)
         return F.pixel_shuffle(self.output(F.silu(self.norm(x))), 2)
+
+    def _waves(self, x_t, t):
+        """(N, 64): the relative time of each image, as sines and cosines."""
+        angles = self.relative_time(x_t, t)[:, None] * self.frequencies
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 def zero_(layer):

@@ -193,6 +193,52 @@ def agreement_figure(found: dict, made: dict) -> dict:
     }
 
 
+def one_call_figure(pictures: dict, rows: list[dict], floor: float, made: dict) -> dict:
+    """A flow map beside the network that it learned from.
+
+    Args:
+        pictures: {(way, calls): ten digits (10, 28, 28)}.
+        rows: for each way and number of calls, "way", "calls", "right" (a rate), "distance" (Fréchet).
+        floor: the Fréchet distance of as many real digits.
+    """
+    ways, calls = (list(dict.fromkeys(key[i] for key in pictures)) for i in (0, 1))
+    panels = [
+        {
+            "picture": sheet(images, 5),
+            "label": "1 call" if count == 1 else f"{count} calls",
+            "alt": f"Ten digits, drawn by {way} with {count} calls of the network.",
+            "provenance": made | {"drawn_by": way, "calls": count},
+        }
+        for (way, count), images in pictures.items()
+    ]
+    series = {way: (calls, [row["distance"] for row in rows if row["way"] == way]) for way in ways} | {
+        "real digits": (calls, [floor] * len(calls))
+    }
+    n = rows[0]["right"]["n"]
+    return {
+        "id": "mnist_one_call",
+        "title": "One call in place of many",
+        "caption": "A flow map is told where a step is to go, and learned from its teacher’s own walks where such a step leads. So it goes all the way at "
+        "once, where the teacher, asked once, can only answer with a mean. The loop is the same, and so is its step; guidance is in what the "
+        "map learned.",
+        "section": "training",
+        "blocks": [
+            {"layout": "grid", "columns": len(calls), "rows": ways, "panels": panels},
+            _lines(
+                {"label": "calls of the network, guidance’s included", "log": True},
+                {"label": "Fréchet distance", "log": True},
+                series,
+                caption=f"{number_text(n)} digits for each point.",
+            ),
+        ],
+        "metrics": [
+            {"name": f"{row['way']}, {row['calls']} calls: class accuracy".replace(" 1 calls", " 1 call")}
+            | as_percent(row["right"])
+            for row in rows
+        ],
+    }
+
+
 FIGURES = {
     "memory": memory_figure,
     "handwriting": handwriting_figure,

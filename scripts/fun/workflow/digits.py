@@ -52,6 +52,7 @@ def complete_mnist(mnist: dict) -> None:
         ("predictions/model", [compared["model"]] if compared else []),
         ("calls/models", _called(mnist)),
         ("ideas/model", [mnist["ideas"]["model"]] if mnist["ideas"] else []),
+        ("one_call/model", [mnist["one_call"]["model"]] if mnist["one_call"] else []),
     ):
         if wrong := [name for name in named if name not in models]:
             raise ValueError(f"mnist/{section} must be one of {', '.join(models)}, not {wrong[0]}")
@@ -59,6 +60,9 @@ def complete_mnist(mnist: dict) -> None:
         raise ValueError(f"mnist/calls/models has {wrong[0]}, which is not conditioned on the class")
     if taken := sorted(predictions(mnist).keys() & models.keys() - {compared and compared["model"]}):
         raise ValueError(f"mnist/models/{taken[0]} is a name that mnist/predictions needs: choose another")
+    teacher = models[mnist["one_call"]["model"]] if mnist["one_call"] else None
+    if teacher and (teacher["network"], teacher["class_conditioned"]) != ("small", True):
+        raise ValueError("mnist/one_call/model must be a network of the kind small, conditioned on the class")
     if mnist["dataset"] == "own" and "data" not in mnist:
         raise ValueError("mnist lacks the entry data, the folder of the data set own")
 
@@ -157,6 +161,11 @@ def digit_sampling(mnist: dict, model: str) -> dict:
     # The networks that are compared with a model are drawn from as it is.
     own = model if model in mnist["models"] else mnist["predictions"]["model"]
     return shared | mnist["models"][own]["sampling"]
+
+
+def map_training(mnist: dict) -> dict:
+    """How the flow map learns: without hiding a class, and from its teacher's walks alone."""
+    return mnist["training"] | {"reference_images": 0, "class_dropout": 0} | mnist["one_call"]["training"]
 
 
 def ideas(mnist: dict) -> list[str]:

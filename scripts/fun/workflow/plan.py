@@ -101,7 +101,7 @@ def report_figures(cascade: str | None, experiments: dict, mnist: dict) -> list[
         for figure in ("samples", "reverse_process", "denoising")
     ]
     of_experiments = [f"results/{cascade}/{name}/figure.json" for name in experiments]
-    optional = {"predictions": "predictions", "calls": "calls", "denoiser": "single_step"}
+    optional = {"predictions": "predictions", "calls": "calls", "denoiser": "single_step", "one_call": "one_call"}
     others = [f"results/mnist/{figure}/figure.json" for entry, figure in optional.items() if mnist[entry] is not None]
     others += [f"results/mnist/{idea}/figure.json" for idea in ideas(mnist)]
     return [
