@@ -42,6 +42,7 @@ walks = torch.cat(walks)
 timesteps = torch.tensor([start, *(one.t for one in states)])
 
 model = entry["model"] | {"is_map": True}
+torch.manual_seed(params.seed)
 network = make_network(model, schedule)
 network.load_state_dict(average_weights(state), strict=False)  # all but the embedding of where a step goes
 training = {key: value for key, value in params.training.items() if key != "batch_size"}
