@@ -34,6 +34,7 @@ from fun.workflow.digits import (
     map_training,
     idx_files,
     networks,
+    played,
     predictions,
     sampled_epochs,
     sampling_minutes,
@@ -448,6 +449,23 @@ def figures_there(wildcards):
 def figures_planned(wildcards):
     """How many figures there will be, if the report may show fewer."""
     return len(figures_shown()) if wildcards.so_far else None
+
+
+def played_digits():
+    """The network of digits that the page draws with by itself; None if it has none, or draws nothing."""
+    return played(MNIST) if config["report"]["play"] else None
+
+
+def play_files(wildcards):
+    """The weights that the page draws with by itself."""
+    if wildcards.so_far or not config["report"]["play"]:
+        return {}
+    files = sorted(str(path) for path in (BASE / "resources/miniature").rglob("*.*") if "stage_2" not in path.parts)
+    found, digits = {"miniature": [shipped(os.path.relpath(path, BASE)) for path in files]}, played_digits()
+    if digits is not None:
+        found["checkpoints"] = [checkpoint(digits["name"], epoch) for epoch in digits["epochs"]]
+        found["classifier"] = "results/mnist/classifier/weights.safetensors"
+    return found
 
 
 def report_resources():

@@ -64,6 +64,7 @@ rule train_epoch:
     conda:
         "../envs/environment.yaml"
     threads: 1
+    priority: 1  # epochs wait for each other: begun late, they would end alone
     resources:
         runtime=epoch_runtime,
         gpu=MNIST["gpu"],

@@ -32,6 +32,7 @@ rule report:
     """results/report.html: a pure function of the figures, the configuration and the versions. results/report_so_far.html:
     the same of the figures that are there now, without any other job."""
     input:
+        unpack(play_files),
         figures=figures_to_make,
         pictures=lambda wildcards: [path.removesuffix(".json") for path in figures_to_make(wildcards)],
         sizes=lambda wildcards: [] if wildcards.so_far else "results/model_sizes.json",
@@ -51,6 +52,8 @@ rule report:
         figures=figures_there,
         out_of=figures_planned,
         config=report_config,
+        dataset=dataset_shown,
+        digits=lambda wildcards: played_digits(),
         options=run_options,
         packages=["torch", "diffusers", "transformers", "torchmetrics", "numpy", "pillow", "snakemake"],
     script:

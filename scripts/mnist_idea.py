@@ -24,7 +24,8 @@ from fun.reporting.idea_figures import FIGURES
 from fun.training.trainer import subset, trained_network
 
 torch.set_num_threads(snakemake.threads)
-params, main = snakemake.params, snakemake.params.networks[0]
+params = snakemake.params
+main = [entry for entry in params.networks if entry["model_name"] == params.model][-1]
 networks = {
     entry["name"]: (
         trained_network(entry["model"], make_schedule(**entry["schedule"]), load_tensors(checkpoint)[0]),
@@ -46,7 +47,7 @@ match snakemake.wildcards.idea:
     case "reading":
         found = study_reading(lab)
     case "agreement":
-        found = study_agreement(lab, networks)
+        found = study_agreement(lab, networks, main["name"])
 made = {"model": params.model, "epoch": main["epoch"], **sampling, "seed": params.seed}
 figure = in_words_of(FIGURES[snakemake.wildcards.idea](found, made), params.dataset)
 write_figure(Path(snakemake.output.figure).parent, **figure)

@@ -5,16 +5,26 @@ from fun.workflow.log import log_to
 log_to(snakemake.log[0])
 
 from importlib.metadata import version
+from pathlib import Path
 
 from fun.data.files import write_whole
 from fun.reporting.figure import read_figure
 from fun.reporting.page import read_comparison, render_page
+from fun.reporting.play import playground
 
 params = snakemake.params
 figures = [read_figure(path) for path in params.figures]
 versions = {name: version(name) for name in params.packages}
 comparison = read_comparison(snakemake.input.sizes) if snakemake.input.sizes else None
 
-page = render_page(figures, params.config, versions, comparison, params.options, params.out_of)
+play, files = None, snakemake.input
+if "miniature" in files.keys():
+    folder = next(Path(path).parent for path in files.miniature if path.endswith("/README.md"))
+    digits, classifier = params.digits, files.get("classifier")
+    if digits is not None:
+        checkpoints = [files.checkpoints] if isinstance(files.checkpoints, str) else files.checkpoints
+        digits = digits | {"checkpoints": dict(zip(digits["epochs"], checkpoints, strict=True))}
+    play = playground(params.dataset["classes"], digits, classifier, folder)
+page = render_page(figures, params.config, versions, comparison, params.options, params.out_of, play)
 write_whole(snakemake.output[0], page)
 print(f"{len(figures)} figures, {len(page) / 1e6:.1f} MB")

@@ -75,3 +75,40 @@ def course(tmp_path):
     path = tmp_path / "embeds.pth"
     torch.save({prompt: torch.randn(1, 77, 32).half() for prompt in ("", " A red one", "a blue five")}, path)
     return path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from browser import CHROMIUM, OPTIONS, sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, report):
+    """A function that opens the report; at the end of the test the page must have reported no error and requested nothing."""
+    contexts, complaints = [], []
+
+    def visit(width=1280, height=900, **options):
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+
+        def requested(request):
+            if not request.url.startswith(("data:", report.as_uri())):
+                complaints.append(request.url)
+
+        page.on("request", requested)
+        page.goto(report.as_uri())
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert complaints == []

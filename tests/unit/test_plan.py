@@ -600,7 +600,7 @@ def test_the_networks_that_show_the_ideas(whole_config):
     (alone,) = idea_networks(mnist, "memory")
     assert alone["name"] == "class-conditioned, epoch 12" and alone["sampling"]["guidance_scale"] == 2
     shown = [(one["model_name"], one["epoch"]) for one in idea_networks(mnist, "agreement")]
-    assert shown[:4] == [("class_conditioned", epoch) for epoch in (12, 10, 5, 2)]
+    assert shown[:4] == [("class_conditioned", epoch) for epoch in (2, 5, 10, 12)]
     assert shown[4:] == [("time_conditioned", 12), ("flow_matching", 10)]
     mnist["ideas"]["model"] = "time_conditioned"
     assert ideas(mnist) == ["memory", "agreement", "spectrum"], "the others ask for digits by their class"

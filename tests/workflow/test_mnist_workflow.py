@@ -113,7 +113,7 @@ def test_the_figures_of_why_it_works(finished):
     far = [metric["value"] for metric in found["memory"]["metrics"]]
     assert far[0] < 0.001 < far[2] and "only copies" in found["memory"]["title"]
     assert found["agreement"]["blocks"][0]["rows"] == [
-        *("class-conditioned, epoch 3", "class-conditioned, epoch 2", "flow-matching, epoch 1"),
+        *("class-conditioned, epoch 2", "class-conditioned, epoch 3", "flow-matching, epoch 1"),
         *("class-conditioned, epoch 3, no class", "time-conditioned, epoch 3"),
     ]
     names = [series["name"] for series in found["one_call"]["blocks"][1]["chart"]["series"]]

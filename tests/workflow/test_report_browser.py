@@ -1,8 +1,6 @@
-"""The report in a real browser: headless Chromium, driven by Playwright. Without one the tests are skipped, but not in CI."""
+"""The report in a real browser."""
 
-import os
 import re
-import shutil
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -11,33 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from browser import Axe, expect
 from fun.reporting.charts import chart_svg
 from fun.reporting.page import RESOURCES, render_page
 from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# No sandbox, so that it starts as root in a container; nothing that would use the network by itself.
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-
-try:
-    from axe_playwright_python.sync_playwright import Axe
-    from playwright.sync_api import expect, sync_playwright
-except ImportError:
-    CHROMIUM = None
-
-if CHROMIUM is None:
-    if os.environ.get("CI"):
-        raise RuntimeError(
-            "CI must test the report in a browser: install chromium, playwright and axe-playwright-python"
-        )
-    pytest.skip("needs chromium, playwright and axe-playwright-python", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -49,41 +24,6 @@ def report(tmp_path_factory):
         page = render_page(load_figures(Path("results/miniature")), CONFIG, VERSIONS, COMPARISON)
     path.write_text(page, encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser, report):
-    """A function that opens the report; at the end of the test the page must have reported no error and requested nothing."""
-    contexts, complaints = [], []
-
-    def visit(width=1280, height=900, **options):
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-
-        def requested(request):
-            if not request.url.startswith(("data:", report.as_uri())):
-                complaints.append(request.url)
-
-        page.on("request", requested)
-        page.goto(report.as_uri())
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 def test_every_picture_decodes_and_the_prompt_is_text(visit):

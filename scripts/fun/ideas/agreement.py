@@ -21,26 +21,24 @@ def correlation(a: Tensor, b: Tensor) -> float:
     return float(torch.cosine_similarity(a, b).mean())
 
 
-def study(lab: Lab, networks: dict[str, tuple]) -> dict:
-    """The same noise through several networks: those that are told the class, then, without it, the first of them and the others.
+def study(lab: Lab, networks: dict[str, tuple], main: str) -> dict:
+    """The same noise through several networks: those that are told the class, then, without it, the main one and the others.
 
     networks: {name: (network, the arguments of `generate` that it is drawn with)}; the noise in a sampler's steps is left out.
     """
     labels, none, seeds = torch.arange(10).repeat(N // 10), no_class(N), range(lab.seed, lab.seed + N)
     told = {name: (labels, *entry) for name, entry in networks.items() if entry[0].class_conditioned}
     untold = {name: (none, *entry) for name, entry in networks.items() if name not in told}
-    if told and untold:
-        first = next(iter(told))
-        untold = {f"{first}, no class": (none, *networks[first])} | untold
+    if main in told and untold:
+        untold = {f"{main}, no class": (none, *networks[main])} | untold
     drawn = {
         name: lab.draw(wanted, seeds, network, **without_noise(how))
         for name, (wanted, network, how) in (told | untold).items()
     }
     pairs = [*combinations(told, 2), *combinations(untold, 2)]
-    one = next(iter(drawn.values()))
     return {
         "drawn": {name: lab.grey(x[:10]) for name, x in drawn.items()},
         "pairs": {(a, b): correlation(drawn[a], drawn[b]) for a, b in pairs},
-        "chance": correlation(one, one.roll(10, 0)),  # the same classes, other noise
+        "chance": correlation(drawn[main], drawn[main].roll(10, 0)),  # the same classes, other noise
         "n": N,
     }

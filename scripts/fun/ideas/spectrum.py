@@ -89,7 +89,7 @@ def study(lab: Lab, photo: Tensor) -> dict:
     cycles = range(1, len(mean) // 2)
     until = {
         name: [(last_known(torch.stack(shares)[:, k], timesteps) + 1) / T for k in cycles]
-        for name, shares in {"by their power alone": by_power, "by the network": by_network}.items()
+        for name, shares in {"the spectrum alone": by_power, "the network": by_network}.items()
     }
     levels = {share: schedule.levels(round(share * T)) for share in CROSSED}
     return {

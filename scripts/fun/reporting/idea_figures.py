@@ -39,8 +39,8 @@ def memory_figure(found: dict, made: dict) -> dict:
     far, T = found["distances"], found["num_train_timesteps"]
     own, real = far["the network"], far["real test digits"]
     invents = (
-        f"The network draws digits that nobody wrote: the nearest training digit is {own:.2f} away; from a digit of the test set it is "
-        f"{real:.2f}. It invents because it is not perfect."
+        "The network has more loss on them, and draws digits that nobody wrote: from one of its digits the nearest training digit is "
+        f"{own:.2f} away, from a digit of the test set {real:.2f}."
     )
     copies = f"So does the network: its digits are {own:.2f} from the nearest one, those of the test set {real:.2f}. So few can be learned by heart."
     losses = {}
@@ -56,9 +56,10 @@ def memory_figure(found: dict, made: dict) -> dict:
     return {
         "id": "mnist_memory",
         "title": "The perfect denoiser only copies",
-        "caption": f"The best that a network could learn from {number_text(found['known'])} digits can be computed: for every xₜ, the mean of "
-        "the training digits that it may have come from. In the same loop, from the same noise, it draws training digits and nothing else "
-        f"(off by {far['the perfect denoiser']:.4f}, in root mean square, where white is 1). {copies if own < real / 2 else invents}",
+        "caption": f"The least loss that is possible on {number_text(found['known'])} training digits can be computed: at every xₜ the mean of these "
+        "digits, weighted by how likely each is to have become it. In the same loop, from the same noise, this perfect denoiser draws training "
+        f"digits and nothing else (off by {far['the perfect denoiser']:.4f}, in root mean square, where white is 1). "
+        f"{copies if own < real / 2 else invents}",
         "section": "training",
         "blocks": [
             _table(rows, found["names"], lambda name: {} if name == nearest else made | {"drawn_by": name}),
@@ -67,8 +68,8 @@ def memory_figure(found: dict, made: dict) -> dict:
                 {"label": "squared error of x₀", "log": True},
                 losses,
                 caption="On digits that it has seen, the perfect denoiser has next to no error (less than 0.0001 where its curve is missing). On "
-                "new ones it is worse than the network wherever the noise leaves something to see: it can only answer with what it knows, and "
-                "ten times the digits help little.",
+                "new ones it is worse than the network wherever the noise leaves something to see: it knows nothing but its digits, and ten "
+                "times as many help little.",
             ),
         ],
         "metrics": [
@@ -94,10 +95,10 @@ def handwriting_figure(found: dict, made: dict) -> dict:
     ]
     return {
         "id": "mnist_handwriting",
-        "title": "The same handwriting, another digit",
-        "caption": "The loop, run upwards, turns a written digit into the noise that it would be drawn from. Drawn from there as another digit, it "
-        "keeps something of its hand (left, the written one, of the test set). Over the nine other digits, the thickness of the strokes correlates by "
-        f"{kept['thickness']:.2f} with the written one’s, their slant by {kept['slant']:.2f} ({found['n']} digits).",
+        "title": "The same hand, another digit",
+        "caption": "The loop, run upwards, turns a written digit (left in each row, of the test set) into the noise that it would be drawn from. Drawn "
+        "from there as another digit, it keeps the thickness of its strokes (correlation with the written one’s, over the nine other digits: "
+        f"{kept['thickness']:.2f}) and a little of their slant ({kept['slant']:.2f}; {found['n']} digits).",
         "section": "image_to_image",
         "blocks": [
             _table(
@@ -109,8 +110,8 @@ def handwriting_figure(found: dict, made: dict) -> dict:
                 "layout": "scrub",
                 "title": "From one noise to another",
                 "panels": between,
-                "caption": "Along the arc from one noise to the other there is a digit everywhere. Above, the two noises are those of two seeds; "
-                "below, of two written digits.",
+                "caption": "On the way from one noise to another, along the arc that keeps the length of noise, every point becomes a digit, if not "
+                "always a good one. Above, the two noises are those of two seeds; below, those of two written digits.",
             },
         ],
         "metrics": [
@@ -129,9 +130,9 @@ def spectrum_figure(found: dict, made: dict) -> dict:
     return {
         "id": "mnist_spectrum",
         "title": "Coarse first, and earlier than power says",
-        "caption": "Pictures have most of their power at low frequencies; noise has as much at every one. So the loop, coming down from noise, can tell "
-        "the coarse before the fine. That is why SDEdit keeps the layout and not the detail, and why a hybrid can take its coarse and its fine "
-        "part from two prompts.",
+        "caption": "Pictures have most of their power at low frequencies; noise has as much at every one. So the loop, on its way down from noise, can "
+        "tell the coarse before the fine. That is why an edit that starts half-way (SDEdit) keeps the layout and not the detail, and why a hybrid "
+        "can take its coarse and its fine part from two prompts.",
         "section": "forward_process",
         "blocks": [
             _lines(
@@ -144,9 +145,10 @@ def spectrum_figure(found: dict, made: dict) -> dict:
                 {"label": "cycles across the picture", "min": 0},
                 {"label": "t / T up to which half is known", "min": 0, "max": 1},
                 {name: (found["cycles"], values) for name, values in found["until"].items()},
-                "How long a frequency can be told",
-                "Power alone, without any idea of what digits look like, would know each frequency only at less noise than the network does: "
-                f"strokes are not just any picture with this spectrum. {number_text(found['n'])} test digits.",
+                "How much noise a frequency survives",
+                "Up to this much noise, half of what a digit has at a frequency (of its power, beyond the mean digit’s) can be told: by the best filter "
+                "that knows nothing but the spectrum, and by the network. It gets by with more noise, because it knows strokes. "
+                f"{number_text(found['n'])} test digits.",
             ),
         ],
     }
@@ -159,10 +161,10 @@ def reading_figure(found: dict, made: dict) -> dict:
     return {
         "id": "mnist_reading",
         "title": "The generator reads",
-        "caption": "Noise a digit, and let the network remove the noise as from each of the ten classes: as what it succeeds best is what the digit "
-        f"is. That reads {100 * right['value']:.0f} % of {right['n']} test digits as what they are, with {found['draws']} noises each and no "
-        f"classifier anywhere. Below are digits drawn as “{first}” and “{second}” at once, from the clearest “{first}” to the clearest "
-        f"“{second}”, as the network that drew them reads them.",
+        "caption": "Noise a digit, and let the network find the noise ten times, told each of the ten classes in turn: the class with the smallest error is "
+        f"the answer. That reads {100 * right['value']:.0f} % of {right['n']} test digits right, with {found['draws']} noises each, though no "
+        f"classifier was trained. Below are digits drawn as “{first}” and “{second}” at once (the two predictions averaged), in the order of the "
+        "difference of the two errors.",
         "section": "guidance",
         "blocks": [
             _table(
@@ -181,9 +183,9 @@ def agreement_figure(found: dict, made: dict) -> dict:
     return {
         "id": "mnist_agreement",
         "title": "One noise, many networks",
-        "caption": "Each column is drawn from the same noise, each row by another network. They agree more and more: what is learned is a property of "
-        "the digits and of the noise, not of the network. Pictures of the same class from other noise correlate by "
-        f"{found['chance']:.2f}.",
+        "caption": "Each column is drawn from the same noise, each row by another network. The longer they train, the more they agree: most of what a "
+        "digit looks like is decided by its noise. How far they correlate is measured below; pictures of the same class from other noise do "
+        f"by {found['chance']:.2f}.",
         "section": "training",
         "blocks": [_table(found["drawn"], labels, lambda name: {"drawn_by": name, "seed": made["seed"]})],
         "metrics": [
@@ -218,9 +220,9 @@ def one_call_figure(pictures: dict, rows: list[dict], floor: float, made: dict) 
     return {
         "id": "mnist_one_call",
         "title": "One call in place of many",
-        "caption": "A flow map is told where a step is to go, and learned from its teacher’s own walks where such a step leads. So it goes all the way at "
-        "once, where the teacher, asked once, can only answer with a mean. The loop is the same, and so is its step; guidance is in what the "
-        "map learned.",
+        "caption": "A flow map is also told where a step is to end, and is trained on its teacher’s own walks to land there. So it can go all the way in "
+        "one step, where the teacher, asked once, can only answer with a mean of many digits. Loop and step are those of every other picture; how "
+        "strongly it is guided is fixed by what it learned from.",
         "section": "training",
         "blocks": [
             {"layout": "grid", "columns": len(calls), "rows": ways, "panels": panels},

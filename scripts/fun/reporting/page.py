@@ -96,7 +96,7 @@ class Section:
     figures: list
 
 
-def render_page(figures, config, versions, comparison=None, options="", out_of=None):
+def render_page(figures, config, versions, comparison=None, options="", out_of=None, play=None):
     """The whole report as one HTML text.
 
     figures: `fun.reporting.figure.Figure`s, in their order within a section.
@@ -105,6 +105,7 @@ def render_page(figures, config, versions, comparison=None, options="", out_of=N
     comparison: the models side by side: [{name, network, parameters, flops_per_step, steps, image_size, note?}], or None.
     options: of Snakemake, for the commands that the page offers: those that gave the run its configuration.
     out_of: how many figures there will be, for a page of those that are there so far; None for the whole report.
+    play: what the page draws with by itself, from `fun.reporting.play.playground`; None for a page that only shows.
 
     Raises ValueError if two figures have the same id, or one belongs to a section that the page does not have.
     """
@@ -116,7 +117,7 @@ def render_page(figures, config, versions, comparison=None, options="", out_of=N
             raise ValueError(f"figure {figure.id}: no section {figure.section!r}; known: {', '.join(SECTIONS)}")
     heroes = hero_strips(figures)
     style = _resource("report.css") + _column_rules(figures)
-    script = _resource("report.js")
+    script = "".join(_resource(f"{name}.js") for name in ("report", *(("engine", "play") if play else ())))
     environment = Environment(loader=FileSystemLoader(RESOURCES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.globals.update(
         pictures=Pictures(figures, heroes),
@@ -139,6 +140,7 @@ def render_page(figures, config, versions, comparison=None, options="", out_of=N
         policy=content_policy(style, script),
         style=Markup(style),
         script=Markup(script),
+        play=play,
         sections=story(figures),
         so_far=out_of is not None and f"{len(figures)} of {out_of} figures",
         heroes=heroes,

@@ -178,13 +178,13 @@ def ideas(mnist: dict) -> list[str]:
 
 def idea_networks(mnist: dict, idea: str) -> list[dict]:
     """The networks that show an idea, as in `networks`, with their "name" in the figure, their "model_name" and "epoch", and how they are
-    drawn from ("sampling"). The first is the configured one; only "agreement" has others: its earlier epochs, and the networks
-    whose pixels have the same range."""
+    drawn from ("sampling"): the configured one, and for "agreement" its earlier epochs before it, and after it the networks whose pixels
+    have the same range."""
     found, main = networks(mnist), mnist["ideas"]["model"]
     last = found[main]["epochs"]
     shown = [(main, last)]
     if idea == "agreement":
-        shown += [(main, epoch) for epoch in reversed(AGREEMENT_EPOCHS) if epoch < last]
+        shown = [(main, epoch) for epoch in AGREEMENT_EPOCHS if epoch < last] + shown
         others = [name for name in mnist["models"] if found[name]["pixels"] == found[main]["pixels"] and name != main]
         shown += [(name, found[name]["epochs"]) for name in others]
     return [
@@ -197,6 +197,29 @@ def idea_networks(mnist: dict, idea: str) -> list[dict]:
         }
         for name, epoch in shown
     ]
+
+
+def played(mnist: dict) -> dict | None:
+    """The network that the page draws digits with by itself, if there is one that it can: "name", "epochs" (the first, the fifth and the
+    last), and what its script has to know."""
+    for name, entry in mnist["models"].items():
+        kind = (
+            entry["network"],
+            entry["class_conditioned"],
+            entry["prediction_type"],
+            entry["pixels"],
+            entry["images"],
+        )
+        if kind == ("small", True, "sample", "signed", None) and _schedule(mnist, entry)["name"] == "cosine":
+            last = entry["epochs"] or mnist["epochs"]
+            return {
+                "name": name,
+                "epochs": sorted({epoch for epoch in (1, 5) if epoch < last} | {last}),
+                "T": mnist["schedule"]["num_train_timesteps"],
+                "width": entry["width"],
+                "guidance_interval": digit_sampling(mnist, name)["guidance_interval"],
+            }
+    return None
 
 
 def sampled_epochs(mnist: dict, last: int) -> list[int]:

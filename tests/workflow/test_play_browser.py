@@ -1,0 +1,212 @@
+"""The page that draws by itself, in a real browser: what it draws is Python's, and it stays a page meanwhile."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from browser import Axe, expect
+from fun.data.tensors import load_tensors, save_tensors
+from fun.diffusion.digits import generate
+from fun.diffusion.schedule import NoiseSchedule
+from fun.judging.scores import DigitClassifier
+from fun.miniature.pictures import COLOURS, DIGITS
+from fun.networks.mnist_unets import SmallUNet
+from fun.reporting import play
+from fun.reporting.page import render_page
+from fun.training.trainer import Trainer, trained_network
+from project import PROJECT
+from report_figures import COMPARISON, CONFIG, VERSIONS, load_figures
+
+MODEL = {"network": "small", "class_conditioned": True, "width": 16}
+SCHEDULE = NoiseSchedule.cosine(300)
+RECIPE = {"muon_lr": 0.01, "adamw_lr": 0.002, "warm_up_steps": 30, "decay_per_epoch": 0.8, "ema": 0.99}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A checkpoint of a network that draws something, if no digits; its weights fit float16."""
+    torch.manual_seed(0)
+    network = SmallUNet(SCHEDULE, class_conditioned=True, width=16)
+    for parameter in network.parameters():
+        if parameter.abs().max() == 0:
+            torch.nn.init.normal_(parameter, std=0.2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(parameter.half())
+    path = tmp_path_factory.mktemp("network") / "checkpoint.safetensors"
+    save_tensors(path, Trainer(network, 0, **RECIPE).state_dict(), {})
+    return path
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, checkpoint):
+    folder = tmp_path_factory.mktemp("page")
+    torch.manual_seed(0)
+    save_tensors(folder / "classifier.safetensors", DigitClassifier().state_dict(), {})
+    digits = {"T": 300, "width": 16, "guidance_interval": [0, 0.78], "checkpoints": {1: checkpoint, 20: checkpoint}}
+    names, miniature = [str(i) for i in range(10)], PROJECT / "resources/miniature"
+    playground = play.playground(names, digits, folder / "classifier.safetensors", miniature)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        figures = load_figures(Path("results/miniature"))
+        figures += [replace(figures[0], id=section, section=section) for section in ("image_to_image", "inpainting")]
+        page = render_page(figures, CONFIG, VERSIONS, COMPARISON, play=playground)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    return folder / "report.html"
+
+
+def opened(page, name):
+    """The play of that name, opened with the keyboard."""
+    place = page.locator(f'[data-play="{name}"]')
+    place.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(place.locator(".play-body")).to_be_visible()
+    place.evaluate("(one) => one.scrollIntoView()")
+    page.wait_for_timeout(300)  # sections that come into view are laid out anew
+    return place
+
+
+def set_to(control, value):
+    control.evaluate(
+        "(one, value) => { one.value = value; one.dispatchEvent(new Event('input', { bubbles: true })); }", str(value)
+    )
+
+
+def pixels(canvas):
+    """The grey levels or colours of a canvas: (H, W, 3)."""
+    size, data = canvas.evaluate(
+        "(one) => [one.width, [...one.getContext('2d').getImageData(0, 0, one.width, one.height).data]]"
+    )
+    return np.array(data, np.uint8).reshape(size, size, 4)[..., :3]
+
+
+def test_the_words_are_the_miniatures():
+    assert (list(DIGITS), list(COLOURS)) == (play.DIGITS, play.COLOURS)
+
+
+def test_without_a_script_nothing_is_promised(visit):
+    page = visit(java_script_enabled=False)
+    assert page.locator(".playground").count() == 6 and not page.locator(".playground:visible").count()
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "sde_dpm_solver"])
+def test_a_seed_gives_pythons_digit(visit, checkpoint, sampler):
+    page = visit()
+    place = opened(page, "digits")
+    selects = place.locator("select")
+    selects.nth(1).select_option("7")
+    selects.nth(2).select_option(sampler)
+    place.locator('input[type="number"]').fill("5")
+    set_to(place.locator('input[type="range"]').first, 6)
+    place.get_by_role("button", name="Draw").focus()
+    page.keyboard.press("Enter")
+    expect(place.locator(".play-told")).to_contain_text("The classifier reads", timeout=20_000)
+    network = trained_network(MODEL, SCHEDULE, load_tensors(checkpoint)[0])
+    states = list(generate(network, torch.tensor([7]), [5], sampler, "trailing", 6, 2.0, (0, 0.78)))
+    for step, state in enumerate(states):
+        set_to(place.get_by_label("Step", exact=True), step)
+        for canvas, x in zip(place.locator("canvas").all(), (state.x_t, state.x_0), strict=True):
+            expected = 127.5 * (x[0, 0].clamp(-1, 1).numpy() + 1)
+            assert np.abs(pixels(canvas)[..., 0] - expected).max() < 1.5, (step, state.t)
+
+
+def test_an_anagram_is_read_both_ways_and_turns(visit):
+    page = visit()
+    place = opened(page, "anagram")
+    place.locator('input[type="number"]').fill("0")
+    place.get_by_role("button", name="Draw").click()
+    expect(place.locator(".play-told")).to_contain_text("seen otherwise", timeout=60_000)
+    assert re.search(r"The judge reads: six .*seen otherwise: nine ", place.locator(".play-told").inner_text())
+    turn = place.get_by_role("button", name="Turn it")
+    turn.click()
+    expect(place.locator("canvas").nth(1)).to_have_class(re.compile("rotate_180"))
+
+
+def test_a_walk_can_be_stopped_and_the_page_answers_meanwhile(visit):
+    page = visit()
+    place = opened(page, "colours")
+    set_to(place.locator('input[type="range"]').first, 40)
+    place.get_by_role("button", name="Draw").click()
+    expect(place.get_by_role("button", name="Stop")).to_be_visible()
+    page.evaluate(
+        """() => { window.gaps = []; let last = performance.now();
+            const tick = (now) => { window.gaps.push(now - last); last = now; requestAnimationFrame(tick); }; requestAnimationFrame(tick); }"""
+    )
+    page.wait_for_timeout(900)
+    place.get_by_role("button", name="Stop").click()
+    expect(place.locator(".play-told")).to_have_text("Stopped.")
+    gaps = page.evaluate("window.gaps")
+    assert len(gaps) > 5 and np.median(gaps) < 250
+    expect(place.get_by_role("button", name="Draw")).to_be_enabled()
+
+
+@pytest.mark.parametrize("drawing", ["nothing", "everything", "a dot by keys", "a stroke by mouse"])
+def test_any_drawing_becomes_something(visit, drawing):
+    page = visit()
+    place = opened(page, "drawing")
+    board = place.locator(".board")
+    if drawing == "a dot by keys":
+        board.focus()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Space")
+        assert pixels(board).max() == 255
+    elif drawing == "everything":
+        board.evaluate(
+            "(one) => { const pen = one.getContext('2d'); pen.fillStyle = '#fff'; pen.fillRect(0, 0, 28, 28); }"
+        )
+    elif drawing == "a stroke by mouse":
+        box = board.bounding_box()
+        page.mouse.move(box["x"] + 20, box["y"] + 20)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 120, box["y"] + 120, steps=5)
+        page.mouse.up()
+        assert (pixels(board)[..., 0] > 0).sum() > 20
+    place.get_by_role("button", name="Draw").click()
+    expect(place.locator(".play-told")).to_contain_text("Read as", timeout=30_000)
+    place.get_by_role("button", name="Clear").click()
+    assert pixels(board).max() == 0
+
+
+def test_what_is_not_brushed_over_stays(visit):
+    page = visit()
+    place = opened(page, "hole")
+    board = place.locator(".board")
+    page.wait_for_timeout(1500)  # a picture is drawn first
+    before = pixels(place.locator("canvas").first)
+    board.evaluate(
+        "(one) => { const pen = one.getContext('2d'); pen.fillStyle = '#b34a00'; pen.fillRect(0, 0, 14, 28); }"
+    )
+    place.get_by_role("button", name="Draw").click()
+    expect(place.locator(".play-told")).to_contain_text("Read as", timeout=30_000)
+    after = pixels(place.locator(".play-stage canvas").first)
+    assert (
+        np.abs(after[:, 14:].astype(int) - before[:, 14:]).max()
+        <= 1
+        < np.abs(after[:, :13].astype(int) - before[:, :13]).max()
+    )
+
+
+def test_inside_one_step(visit):
+    page = visit()
+    place = opened(page, "inside")
+    told = place.locator(".play-told")
+    expect(told).to_contain_text("t = ", timeout=20_000)
+    set_to(place.locator('input[type="range"]').first, 0.9)
+    expect(told).to_contain_text("t = 269 of 300")
+    shown = [pixels(canvas).astype(int) for canvas in place.locator("canvas").all()]
+    assert len(shown) == 5 and all(np.abs(a - b).max() > 3 for a, b in zip(shown, shown[1:], strict=False))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_plays_can_be_reached_by_everyone(visit, scheme):
+    page = visit(width=360, color_scheme=scheme)
+    for name in ("digits", "drawing", "inside", "hole"):
+        opened(page, name)
+    page.wait_for_timeout(1500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    found = Axe().run(page, context=".playground", options={"resultTypes": ["violations"]})
+    assert not found.response["violations"], found.generate_report()
