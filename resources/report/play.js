@@ -100,7 +100,9 @@ function paint(canvas, x, { channels, size }) {
   canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0);
 }
 
-function field(label, control, ...more) { return element("label", { class: "play-field" }, element("span", {}, label), control, ...more); }
+function field(label, control, ...more) {
+  return element("label", { class: "play-field" }, element("span", {}, label, ...more.flatMap((one) => [" ", one])), control);
+}
 
 function choice(options, chosen) {
   const made = element("select", {});
@@ -109,7 +111,7 @@ function choice(options, chosen) {
 }
 
 function range(min, max, value, step = 1) {
-  const made = element("input", { type: "range", min, max, value, step });
+  const made = element("input", { type: "range", min, max, step, value }); // the value last: it is rounded to the step
   const shown = element("output", {}, String(value));
   made.addEventListener("input", () => { shown.textContent = made.value; });
   return { made, shown, get value() { return Number(made.value); } };
@@ -168,7 +170,8 @@ function stage(place, { fields, before = [], steps = 16, guidance = 2, sampler =
       for await (const state of walk(all, run)) {
         states.push(state);
         scrub.disabled = false;
-        scrub.max = scrub.value = states.length - 1;
+        scrub.max = states.length - 1; // before the value, which it limits
+        scrub.value = states.length - 1;
         show(states.length - 1);
       }
       told.textContent = `${finish(states.at(-1).x_t, asked)} ${states.length} steps, ${((performance.now() - began) / 1000).toFixed(1)} s.`;

@@ -28,14 +28,23 @@ OF_COLOURS = ("colours", "anagram")  # the others draw MNIST's digits, one of th
 AVERAGE = "average.module."  # the averaged weights in a Trainer's state
 
 
-def pack(arrays: dict[str, np.ndarray]) -> tuple[str, dict]:
-    """Arrays as base64 of float16, and {name: {"offset": in bytes, "shape": ...}}. Counters, which no network computes with, are left out."""
+def pack(arrays: dict[str, np.ndarray], eight_bits: bool = False) -> tuple[str, dict]:
+    """Arrays as base64 of float16, and {name: {"offset": in bytes, "shape": ...}}. Counters, which no network computes with, are left out.
+
+    eight_bits: matrices and convolutions as int8, with a "scale" for each row (docs/playing.md).
+    """
     header, parts, offset = {}, [], 0
     for name, array in sorted(arrays.items()):
         if array.dtype.kind != "f":
             continue
-        part = np.ascontiguousarray(array, "<f2").tobytes()
         header[name] = {"offset": offset, "shape": list(array.shape)}
+        if eight_bits and array.ndim > 1:
+            rows = array.reshape(len(array), -1).astype(np.float32)
+            scale = np.maximum(np.abs(rows).max(1), 1e-12) / 127
+            header[name]["scale"] = [float(f"{one:.6g}") for one in scale]
+            part = np.rint(rows / scale[:, None]).astype(np.int8).tobytes()
+        else:
+            part = np.ascontiguousarray(array, "<f2").tobytes()
         parts.append(part)
         offset += len(part)
     return base64.b64encode(b"".join(parts)).decode(), header
@@ -82,7 +91,7 @@ def playground(classes: list[str], digits: dict | None, classifier: str | None, 
         arrays["digit-reader"] = load_arrays(classifier)[0]
         about["digits"] = {key: digits[key] for key in ("T", "width", "guidance_interval")}
         about["digits"]["epochs"] = sorted(digits["checkpoints"])
-    packed = {name: pack(tensors) for name, tensors in arrays.items()}
+    packed = {name: pack(tensors, eight_bits=name == "colours") for name, tensors in arrays.items()}
     about["weights"] = {name: header for name, (_, header) in packed.items()}
     plays = {
         section: {"name": play, "title": title}
