@@ -225,6 +225,8 @@ def test_the_command_can_be_copied(visit):
 
 def test_without_a_script_every_picture_is_visible(visit):
     page = visit(java_script_enabled=False)
+    for more in page.locator("details.more > summary").all():
+        more.click()
     for picture in page.locator("main .picture").all():
         expect(picture).to_be_visible()
     expect(page.locator(".control:visible")).to_have_count(0)
@@ -232,6 +234,7 @@ def test_without_a_script_every_picture_is_visible(visit):
 
 def test_on_a_narrow_screen_every_picture_of_a_grid_has_its_label(visit):
     page = visit(360)
+    page.evaluate("document.querySelectorAll('details.more').forEach((more) => { more.open = true; })")
     labels = page.locator(".grid .label").all()
     assert len(labels) == 24 + 8 + 40
     for label in labels:

@@ -28,6 +28,7 @@ from fun.reporting.rulers import interval_svg, ruler_svg
 RESOURCES = Path(__file__).parents[3] / "resources" / "report"
 LARGEST_IN_PAGE = 512  # pixels of a picture's long side
 LARGEST_PIXELATED = 128  # pixels: a picture whose short side is no longer is enlarged without smoothing
+SCREEN, PAGE_WIDTH = 800, 790  # pixels, of a desktop
 HERO_STATES = 7  # pictures in a strip at the top of the page; fewer of wide ones, which are stacked
 HERO_STATES_WIDE = 5
 DEEPFLOYD = re.compile("deepfloyd|(^|/)IF-I", re.IGNORECASE)  # a repository of the hub, or a local copy of one
@@ -132,9 +133,15 @@ def render_page(figures, config, versions, comparison=None, options="", out_of=N
         states=states,
         row_of=row_of,
         tally=tally,
+        fold=fold,
     )
     environment.filters.update(
-        markdown=_markdown, number=number_text, size=size_text, exponent=exponent_text, factor=factor_text
+        markdown=_markdown,
+        block_name=block_name,
+        number=number_text,
+        size=size_text,
+        exponent=exponent_text,
+        factor=factor_text,
     )
     return environment.get_template("report.html.j2").render(
         policy=content_policy(style, script),
@@ -192,6 +199,40 @@ def states(panels):
     for panel in panels:
         groups.setdefault(panel["state"], []).append(panel)
     return list(groups.items())
+
+
+def fold(figure):
+    """The blocks of a figure that are seen at once, and those behind a click: grids, rows and charts after the first that do not fit
+    one screen any more. Both as [(number of the block, block)]."""
+    open_, folded, height = [], [], 0
+    for number, block in enumerate(figure.blocks):
+        height += _height(block)
+        stays = number == 0 or height <= SCREEN or block["layout"] not in ("grid", "row", "chart")
+        (open_ if stays else folded).append((number, block))
+    return open_, folded
+
+
+def _height(block):
+    """About how many pixels high a block is on a desktop; two charts stand side by side."""
+    count = len(block["panels"])
+    match block["layout"]:
+        case "grid":
+            return -(-count // block["columns"]) * (min(250, PAGE_WIDTH / block["columns"]) + 35)
+        case "flip":
+            return 330 * -(-len(states(block["panels"])) // 2)
+        case "row":
+            return 190 * -(-count // 5)
+        case "chart":
+            return 230
+        case _:
+            return 380
+
+
+def block_name(block):
+    """What is behind a click, in a few words."""
+    return (
+        block.get("title") or {"chart": "a chart", "scrub": "step by step"}.get(block["layout"], "pictures")
+    ).rstrip(".")
 
 
 def tally(block):
