@@ -3,7 +3,10 @@
 import base64
 import re
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -201,6 +204,23 @@ def test_what_is_not_brushed_over_stays(visit):
         <= 1
         < np.abs(after[:, :13].astype(int) - before[:, :13]).max()
     )
+
+
+def test_served_below_a_path_it_draws_as_well(browser, report):
+    """As a published page: over HTTP, in a folder, without another request."""
+    served = partial(SimpleHTTPRequestHandler, directory=report.parent.parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), served) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        page, asked = browser.new_page(), []
+        page.on("request", lambda request: asked.append(request.url))
+        address = f"http://127.0.0.1:{server.server_port}/{report.parent.name}/report.html"
+        page.goto(address)
+        place = opened(page, "digits")
+        place.get_by_role("button", name="Draw").click()
+        expect(place.locator(".play-told")).to_contain_text("The classifier reads", timeout=20_000)
+        page.close()
+        server.shutdown()
+    assert [url for url in asked if not url.startswith("data:")] == [address]
 
 
 def test_inside_one_step(visit):
