@@ -255,7 +255,8 @@ def image_to_image(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dic
     original = drawn.plain_panel(drawn.arrays["original"][0], "the picture", "The picture to start from")
     blocks = [{"layout": "row", "panels": [original]}]
     blocks += [stage.grid("What became of the picture") for stage in stages.values()]
-    return blocks + _rates(drawn), []
+    several = len({sample["seed"] for sample in drawn.samples}) > 1  # the rate of one says nothing
+    return blocks + (_rates(drawn) if several else []), []
 
 
 def _rates(drawn: Drawn) -> list[dict]:
