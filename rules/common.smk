@@ -34,6 +34,7 @@ from fun.workflow.digits import (
     map_training,
     idx_files,
     networks,
+    own_sampling,
     played,
     predictions,
     sampled_epochs,

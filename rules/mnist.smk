@@ -61,10 +61,10 @@ rule train_epoch:
         "results/logs/train_epoch/{model}_{epoch}.log",
     benchmark:
         "results/benchmarks/train_epoch/{model}_{epoch}.tsv"
+    priority: 1  # epochs wait for each other: begun late, they would end alone
     conda:
         "../envs/environment.yaml"
     threads: 1
-    priority: 1  # epochs wait for each other: begun late, they would end alone
     resources:
         runtime=epoch_runtime,
         gpu=MNIST["gpu"],
@@ -374,7 +374,7 @@ rule train_map:
         gpu=MNIST["gpu"],
     params:
         teacher=taught,
-        sampling=lambda wildcards: digit_sampling(MNIST, MNIST["one_call"]["model"]),
+        sampling=lambda wildcards: own_sampling(MNIST, MNIST["one_call"]["model"]),
         training=lambda wildcards: map_training(MNIST),
         walks=lookup("mnist/one_call/walks", within=config, default=None),
         epochs=lookup("mnist/one_call/epochs", within=config, default=None),
@@ -406,7 +406,7 @@ rule mnist_one_call:
     params:
         dataset=dataset_shown,
         teacher=taught,
-        sampling=lambda wildcards: digit_sampling(MNIST, MNIST["one_call"]["model"]),
+        sampling=lambda wildcards: own_sampling(MNIST, MNIST["one_call"]["model"]),
         num_images=lookup("mnist/one_call/num_images", within=config, default=None),
         seed=lookup("mnist/seed", within=config),
     script:

@@ -29,7 +29,7 @@ main = [entry for entry in params.networks if entry["model_name"] == params.mode
 networks = {
     entry["name"]: (
         trained_network(entry["model"], make_schedule(**entry["schedule"]), load_tensors(checkpoint)[0]),
-        {key: value for key, value in entry["sampling"].items() if key != "guide_epoch"},
+        entry["sampling"],
     )
     for entry, checkpoint in zip(params.networks, snakemake.input.checkpoints, strict=True)
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from fun.data.mnist import BLACK, load_labels, load_mnist, proportional_labels, to_float, to_uint8
+from fun.data.mnist import BLACK, load_labels, proportional_labels, to_float, to_uint8
 from fun.data.tensors import load_tensors
 from fun.diffusion.digits import most_steps, without_noise
 from fun.diffusion.schedule import make_schedule
@@ -24,7 +24,7 @@ CALLS = (1, 2, 4, 8, 16)  # at the most; where guidance asks twice a step, there
 torch.set_num_threads(snakemake.threads)
 params, entry = snakemake.params, snakemake.params.teacher
 schedule, black = make_schedule(**entry["schedule"]), BLACK[entry["pixels"]]
-how = {key: value for key, value in without_noise(params.sampling).items() if key != "guide_epoch"}
+how = without_noise(params.sampling)
 teacher = trained_network(entry["model"], schedule, load_tensors(snakemake.input.checkpoint)[0])
 flow_map = trained_network(entry["model"] | {"is_map": True}, schedule, load_tensors(snakemake.input.flow_map)[0])
 ways = {  # {name: (network, how it is drawn with)}
@@ -34,7 +34,7 @@ ways = {  # {name: (network, how it is drawn with)}
     "the flow map": (flow_map, {"sampler": "ddim", "path": None, "thresholding": False}),
 }
 folder = Path(snakemake.input.data[0]).parent
-lab = Lab(teacher, how, None, load_mnist(folder, "t10k", black), params.dataset["classes"], black, params.seed)
+lab = Lab(teacher, how, None, None, params.dataset["classes"], black, params.seed)
 classifier = DigitClassifier().eval()
 classifier.load_state_dict(load_tensors(snakemake.input.classifier)[0])
 reference, _ = load_tensors(snakemake.input.reference)

@@ -22,8 +22,7 @@ if "miniature" in files.keys():
     folder = next(Path(path).parent for path in files.miniature if path.endswith("/README.md"))
     digits, classifier = params.digits, files.get("classifier")
     if digits is not None:
-        checkpoints = [files.checkpoints] if isinstance(files.checkpoints, str) else files.checkpoints
-        digits = digits | {"checkpoints": dict(zip(digits["epochs"], checkpoints, strict=True))}
+        digits = digits | {"checkpoints": dict(zip(digits["epochs"], files.checkpoints, strict=True))}
     play = playground(params.dataset["classes"], digits, classifier, folder)
 page = render_page(figures, params.config, versions, comparison, params.options, params.out_of, play)
 write_whole(snakemake.output[0], page)

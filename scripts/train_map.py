@@ -24,8 +24,7 @@ params, device = snakemake.params, pick_device(snakemake.params.device)
 entry = params.teacher
 schedule, state = make_schedule(**entry["schedule"]), load_tensors(snakemake.input.checkpoint)[0]
 teacher = trained_network(entry["model"], schedule, state).to(device)
-how = {key: value for key, value in without_noise(params.sampling).items() if key != "guide_epoch"}
-steps, start = how["num_steps"], schedule.num_train_timesteps - 1
+how, start = without_noise(params.sampling), schedule.num_train_timesteps - 1
 
 # The teacher's walks, from noise to digit, at all of its timesteps.
 labels = torch.randint(10, (params.walks,), generator=torch.Generator().manual_seed(params.seed))

@@ -26,9 +26,9 @@ function tensors(about, name) {
 function digitModel(about, epoch) {
   return once(`digits ${epoch}`, () => {
     const schedule = Engine.cosine(about.digits.T);
-    const network = Engine.smallUNet(tensors(about, `digits-${epoch}`), { schedule, width: about.digits.width });
+    const network = Engine.smallUNet(tensors(about, `digits-${epoch}`), { schedule });
     return {
-      network, schedule, channels: 1, size: 28, threshold: Engine.clip(-1, 1), nothing: 10, cond: (digit) => digit,
+      network, schedule, channels: 1, size: 28, threshold: Engine.clip(-1, 1), nothing: 10,
       guided: (t) => t <= about.digits.guidance_interval[1] * schedule.T && t >= about.digits.guidance_interval[0] * schedule.T,
       read: (x) => once("digit reader", () => Engine.digitReader(tensors(about, "digit-reader")))(x),
     };
@@ -55,7 +55,7 @@ function said(reading, names) {
   return `${names[reading.digit]} (${Math.round(100 * reading.probabilities[reading.digit])} %)`;
 }
 
-// --- one walk at a time; others wait their turn ---
+// --- one walk at a time: a new one stops the one before ---
 
 class Stopped extends Error {}
 
@@ -184,7 +184,7 @@ function stage(place, { fields, before = [], steps = 16, guidance = 2, sampler =
       stop.hidden = true;
     }
   });
-  return { held, guessed, result, form };
+  return { guessed };
 }
 
 function digitChoice(about, chosen) { return choice(about.names.map((name, i) => [String(i), name]), String(chosen)); }

@@ -51,7 +51,7 @@ def report(tmp_path_factory, checkpoint):
     folder = tmp_path_factory.mktemp("page")
     torch.manual_seed(0)
     save_tensors(folder / "classifier.safetensors", DigitClassifier().state_dict(), {})
-    digits = {"T": 300, "width": 16, "guidance_interval": [0, 0.78], "checkpoints": {1: checkpoint, 20: checkpoint}}
+    digits = {"T": 300, "guidance_interval": [0, 0.78], "checkpoints": {1: checkpoint, 20: checkpoint}}
     names, miniature = [str(i) for i in range(10)], PROJECT / "resources/miniature"
     playground = play.playground(names, digits, folder / "classifier.safetensors", miniature)
     with pytest.MonkeyPatch.context() as patch:

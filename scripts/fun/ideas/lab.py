@@ -21,8 +21,10 @@ class Lab:
 
     network: Denoiser
     sampling: dict
-    train: tuple[Tensor, Tensor]  # what the network was trained on: images (N, 1, 28, 28) in [black, 1], labels (N,)
-    test: tuple[Tensor, Tensor]
+    train: (
+        tuple[Tensor, Tensor] | None
+    )  # what the network was trained on: images (N, 1, 28, 28) in [black, 1], labels (N,)
+    test: tuple[Tensor, Tensor] | None
     names: list[str]  # of the ten classes
     black: float
     seed: int

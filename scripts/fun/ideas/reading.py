@@ -6,7 +6,7 @@ from fun.data.mnist import pick
 from fun.data.timesteps import spaced_timesteps, timestep_pairs
 from fun.diffusion.guidance import Branch, predict
 from fun.diffusion.sampling import denoise, make_step
-from fun.ideas.lab import Lab
+from fun.ideas.lab import CHUNK, Lab
 from fun.judging.itself import denoising_errors
 from fun.judging.scores import rate
 
@@ -40,7 +40,7 @@ def draw_between(lab: Lab, classes: tuple[int, ...], n: int):
     branches = [Branch(torch.full((n,), one), part=lambda x: x / len(classes)) for one in classes]
     states = denoise(
         schedule,
-        lambda x, t: predict(lab.network, x, t, branches, max_batch=50),
+        lambda x, t: predict(lab.network, x, t, branches, max_batch=CHUNK),
         lab.noise(seeds),
         timestep_pairs(spaced_timesteps("trailing", schedule.num_train_timesteps, lab.sampling["num_steps"])),
         make_step("ddim"),
@@ -52,17 +52,5 @@ def draw_between(lab: Lab, classes: tuple[int, ...], n: int):
 
 
 def _errors(lab, x_0, classes, draws):
-    chunks = x_0.split(50)
-    return torch.cat(
-        [
-            denoising_errors(
-                lab.network.schedule,
-                lab.network,
-                chunk,
-                [torch.full((len(chunk),), one) for one in classes],
-                draws,
-                lab.seed,
-            )
-            for chunk in chunks
-        ]
-    )
+    told = [torch.full((len(x_0),), one) for one in classes]
+    return denoising_errors(lab.network.schedule, lab.network, x_0, told, draws, lab.seed, max_batch=CHUNK)

@@ -29,6 +29,7 @@ def denoising_errors(
     conds: Sequence[Tensor],
     draws: int,
     seed: int,
+    max_batch: int | None = None,
 ) -> Tensor:
     """How far off the noise is that the network finds in the pictures under each condition: (N, len(conds)), mean squares.
 
@@ -38,7 +39,11 @@ def denoising_errors(
         conds: each (N, ...), as the network takes them.
         draws: pairs of timestep and noise, the same for all conditions: what differs between two errors is the condition alone.
             The timesteps are spread evenly over SHARES of T.
+        max_batch: the most pictures in one call of the network.
     """
+    if max_batch is not None and len(x_0) > max_batch:
+        chunks = zip(x_0.split(max_batch), *(cond.split(max_batch) for cond in conds), strict=True)
+        return torch.cat([denoising_errors(schedule, network, chunk, told, draws, seed) for chunk, *told in chunks])
     T, generator = schedule.num_train_timesteps, torch.Generator().manual_seed(seed)
     low, high = (share * T for share in SHARES)
     errors = torch.zeros(len(x_0), len(conds))
@@ -71,17 +76,11 @@ def judge_by_itself(
     if len(prompts) == 1:
         nobody = [None] * len(samples)
         return {"success": nobody, "reads": [""] * len(samples), "ranks": nobody, "metrics": []}
-    told = [embeds[normalise(prompt)] for prompt in prompts]
-    size = max_batch or len(small)
+    told = [embeds[normalise(prompt)].to(stage.device).expand(len(small), -1, -1) for prompt in prompts]
 
     def errors_of(pictures):
-        chunks = pictures.clamp(-1, 1).to(stage.device).split(size)
-        conds = [[one.expand(len(chunk), -1, -1).to(stage.device) for one in told] for chunk in chunks]
-        found = [
-            denoising_errors(stage.schedule, stage.network, chunk, cond, DRAWS, SEED)
-            for chunk, cond in zip(chunks, conds, strict=True)
-        ]
-        return torch.cat(found)
+        pictures = pictures.clamp(-1, 1).to(stage.device)
+        return denoising_errors(stage.schedule, stage.network, pictures, told, DRAWS, SEED, max_batch)
 
     errors = torch.stack([errors_of(reading.pictures) for reading in readings], dim=1)  # (N, R, P)
     own = torch.tensor([[prompts.index(prompt) for prompt in reading.prompts] for reading in readings]).T[..., None]

@@ -193,7 +193,7 @@ def idea_networks(mnist: dict, idea: str) -> list[dict]:
             "name": f"{name.replace('_', '-')}, epoch {epoch}",
             "model_name": name,
             "epoch": epoch,
-            "sampling": digit_sampling(mnist, name),
+            "sampling": own_sampling(mnist, name),
         }
         for name, epoch in shown
     ]
@@ -216,10 +216,14 @@ def played(mnist: dict) -> dict | None:
                 "name": name,
                 "epochs": sorted({epoch for epoch in (1, 5) if epoch < last} | {last}),
                 "T": mnist["schedule"]["num_train_timesteps"],
-                "width": entry["width"],
                 "guidance_interval": digit_sampling(mnist, name)["guidance_interval"],
             }
     return None
+
+
+def own_sampling(mnist: dict, model: str) -> dict:
+    """How digits are drawn with a model alone, no earlier epoch guiding it: the arguments of `fun.diffusion.digits.generate`."""
+    return {name: value for name, value in digit_sampling(mnist, model).items() if name != "guide_epoch"}
 
 
 def sampled_epochs(mnist: dict, last: int) -> list[int]:
