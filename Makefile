@@ -1,8 +1,11 @@
+# make quick      the whole workflow, small: two minutes on two cores, ending in results/report.html
 # make report     the whole workflow on every core, ending in results/report.html
 # make test       the tests; make test-fast: those that start neither Snakemake nor a browser
 # make lint       what the code looks like
 # make benchmark  three quarters of an hour of measuring, ending in results/side_by_side/table.md; leave the machine alone meanwhile
+# make docs       docs/configuration.md and docs/library.md from the schemas and docstrings, and the project's address
 # All set up .venv first. Another Python: make PYTHON=/path/to/python3.12 report
+# Where there is no GPU, PyTorch without CUDA, 1 GB in place of 5: make TORCH_INDEX=https://download.pytorch.org/whl/cpu report
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,10 +13,13 @@ BIN := .venv/bin
 SHARED := -n 3 --dist loadfile --no-loadscope-reorder
 LONGEST := $(patsubst %,tests/workflow/test_%.py,slurm cascade_workflow deepfloyd faults hub mnist_workflow)
 
-.PHONY: report test test-fast lint benchmark
+.PHONY: quick report test test-fast lint benchmark docs
 
 report: .venv/ready
 	$(BIN)/snakemake --cores all all
+
+quick: .venv/ready
+	$(BIN)/snakemake --cores all all --configfile config.yaml presets/quick.yaml
 
 test: .venv/ready-to-test
 	$(BIN)/pytest $(SHARED) -m "not alone" $(LONGEST) tests/workflow tests/unit
@@ -28,6 +34,9 @@ lint: .venv/ready-to-test
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 
+docs: .venv/ready-to-test
+	PYTHONPATH=scripts $(BIN)/python -m fun.reference
+
 benchmark: .venv/ready-to-benchmark
 	$(BIN)/snakemake --cores all benchmark
 
@@ -39,6 +48,9 @@ benchmark: .venv/ready-to-benchmark
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "Python's venv module is missing: install it (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
+ifdef TORCH_INDEX
+	$(BIN)/pip install --quiet --index-url $(TORCH_INDEX) $(shell grep -E '^torch(vision)?==' envs/requirements.txt)
+endif
 	$(BIN)/pip install --quiet --requirement envs/requirements.txt
 	touch $@
 

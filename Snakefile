@@ -34,6 +34,11 @@ include: "rules/benchmark.smk"
 onstart:
     preflight()
     lift_the_job_rate()
+    look_on()
+
+
+onsuccess:
+    say_what_was_done()
 
 
 localrules:

@@ -3,9 +3,13 @@
 Everything that does not need Snakemake is in scripts/fun/workflow/.
 """
 
+import atexit
 import hashlib
+import logging
 import os
 import sys
+import tempfile
+import time
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -40,6 +44,7 @@ from fun.workflow.digits import (
     sampled_epochs,
     sampling_minutes,
 )
+from fun.workflow.display import Display
 from fun.workflow.documents import Document
 from fun.workflow.experiments import (
     STAGES,
@@ -51,6 +56,7 @@ from fun.workflow.experiments import (
     stages_of,
     what_is_sampled,
 )
+from fun.workflow.log import FOLDER
 from fun.workflow.modules import code_of
 from fun.workflow.parts import HASHES, Parts, still_to_make
 from fun.workflow.plan import (
@@ -62,6 +68,7 @@ from fun.workflow.plan import (
 )
 from fun.workflow.preflight import check_lengths, check_pictures, check_words, run_preflight
 from fun.workflow.refusals import canonical, nearest
+from fun.workflow.summary import job_seconds, run_summary
 
 # By default glibc returns freed memory at once and takes it again in the next training step: a tenth of the time.
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "1000000000")
@@ -93,6 +100,11 @@ def modules(rule):
 
 
 # --- the configuration: refused in one sentence, before any work ---
+
+
+def experiments_file():
+    """The file of the cascade's experiments, as it was named."""
+    return config.get("experiments", f"experiments/{CASCADE}.yaml")
 
 
 @contextmanager
@@ -127,9 +139,7 @@ if CASCADE is not None:
     PARTS = Parts(CASCADE, config["cascades"][CASCADE], in_project, config["prompt_embeds"])
     with refusals():
         PARTS.check_folders()
-        EXPERIMENTS = read_experiments(
-            config.get("experiments", f"experiments/{CASCADE}.yaml"), EXPERIMENTS_SCHEMA, BASE, PARTS.grid()
-        )
+        EXPERIMENTS = read_experiments(experiments_file(), EXPERIMENTS_SCHEMA, BASE, PARTS.grid())
         check_walks(config["sampling"], PARTS.entry, EXPERIMENTS)
     if None not in (PARTS.entry["judge"], PARTS.entry["clip_judge"]):
         raise SystemExit(f"config.yaml: cascades/{CASCADE} has both judge and clip_judge: leave one of them out")
@@ -582,6 +592,36 @@ def lift_the_job_rate():
     """
     if workflow.local_exec:
         workflow.scheduler.job_rate_limiter = None
+
+
+def look_on():
+    """Show how far the jobs of this machine are, if a terminal looks on, and without --verbose.
+    logger.handlers: Snakemake's own messages go through the one that writes to the terminal.
+    """
+    global BEGAN
+    BEGAN = time.time()
+    writers = [handler for handler in logger.handlers if getattr(handler, "stream", None) is sys.stderr]
+    if workflow.local_exec and sys.stderr.isatty() and writers and not logger.isEnabledFor(logging.DEBUG):
+        folder = tempfile.TemporaryDirectory(prefix="fun_")
+        os.environ[FOLDER] = folder.name
+        display = Display(Path(folder.name), sys.stderr)
+        display.start()
+        writers[0].addFilter(display)
+        atexit.register(lambda: (display.stop(), folder.cleanup()))
+
+
+def say_what_was_done():
+    """The last words of a run: how long it took, where the report is, what to try next."""
+    page = "results/report.html"
+    made = page if os.path.exists(page) and os.path.getmtime(page) >= BEGAN else None
+    options = f" {run_options(None)}".rstrip()
+    tries, digits = {}, played(MNIST)
+    if CASCADE is not None:
+        tries[f"edit {experiments_file()}, then make what has changed:"] = f"snakemake --cores 1 all{options}"
+    if digits is not None:
+        folder = f"results/mnist/{digits['name']}/epoch_{digits['epochs'][-1]}/7777777777_seed_5"
+        tries["ten sevens of your own, as pictures in a folder:"] = f"snakemake --cores 1 {folder}{options}"
+    logger.info(run_summary(time.time() - BEGAN, job_seconds(Path("results/benchmarks"), BEGAN), made, tries))
 
 
 def preflight():

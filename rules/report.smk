@@ -1,6 +1,7 @@
 """The report: every figure on one page that opens offline.
 
-Needs the figures of all other rules; makes results/report.html, or results/report_so_far.html of those that are there.
+Needs the figures of all other rules; makes results/report.html and results/scores.csv, or results/report_so_far.html and
+results/scores_so_far.csv of those that are there.
 """
 
 
@@ -29,8 +30,8 @@ rule model_sizes:
 
 
 rule report:
-    """results/report.html: a pure function of the figures, the configuration and the versions. results/report_so_far.html:
-    the same of the figures that are there now, without any other job."""
+    """results/report.html: a pure function of the figures, the configuration and the versions; results/scores.csv: all its
+    numbers. results/report_so_far.html: the same of the figures that are there now, without any other job."""
     input:
         unpack(play_files),
         figures=figures_to_make,
@@ -39,7 +40,12 @@ rule report:
         page=report_resources(),
         code=modules("report"),
     output:
-        report("results/report{so_far}.html", caption="../resources/report/captions/report.rst", category="The report"),
+        page=report(
+            "results/report{so_far}.html", caption="../resources/report/captions/report.rst", category="The report"
+        ),
+        scores=report(
+            "results/scores{so_far}.csv", caption="../resources/report/captions/all_scores.rst", category="The report"
+        ),
     log:
         "results/logs/report{so_far}.log",
     benchmark:

@@ -8,8 +8,9 @@ import sys
 
 import torch
 
+from fun.data.devices import pick_device
 from fun.data.files import write_json
-from fun.data.tensors import load_tensors, pick_device
+from fun.data.tensors import load_tensors
 from fun.judging.clip import load_clip
 from fun.judging.clip_readings import judge_by_clip
 from fun.weights.folders import find_model, why_gone

@@ -7,9 +7,10 @@ progress = log_to(snakemake.log[0])
 import torch
 from PIL import Image
 
+from fun.data.devices import pick_device
 from fun.data.files import whole_folder
 from fun.data.mnist import BLACK, to_uint8
-from fun.data.tensors import load_tensors, pick_device
+from fun.data.tensors import load_tensors
 from fun.diffusion.digits import generate
 from fun.diffusion.schedule import make_schedule
 from fun.networks.mnist_unets import NO_CLASS

@@ -6,8 +6,9 @@ progress = log_to(snakemake.log[0])
 
 import torch
 
+from fun.data.devices import pick_device
 from fun.data.prompts import too_long
-from fun.data.tensors import pick_device, save_tensors
+from fun.data.tensors import save_tensors
 from fun.diffusion.text_encoder import load_text_encoder
 from fun.weights.folders import find_model
 from fun.weights.memory import check_fits

@@ -61,5 +61,5 @@ write_figure(
     stimuli=stimuli(experiment, stages),
     provenance={"cascade": cascade}
     | snakemake.params.pictures
-    | {key: text for key, text in experiment.items() if key in ("licence", "negative_prompt") and text},
+    | {key: text for key, text in experiment.items() if key in ("licence", "negative_prompt", "away") and text},
 )

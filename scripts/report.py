@@ -11,6 +11,7 @@ from fun.data.files import write_whole
 from fun.reporting.figure import read_figure
 from fun.reporting.page import read_comparison, render_page
 from fun.reporting.play import playground
+from fun.reporting.score_table import score_table
 
 params = snakemake.params
 figures = [read_figure(path) for path in params.figures]
@@ -24,6 +25,8 @@ if "miniature" in files.keys():
     if digits is not None:
         digits = digits | {"checkpoints": dict(zip(digits["epochs"], files.checkpoints, strict=True))}
     play = playground(params.dataset["classes"], digits, classifier, folder)
-page = render_page(figures, params.config, versions, comparison, params.options, params.out_of, play)
-write_whole(snakemake.output[0], page)
-print(f"{len(figures)} figures, {len(page) / 1e6:.1f} MB")
+table, scores = score_table(figures), snakemake.output.scores
+page = render_page(figures, params.config, versions, comparison, params.options, params.out_of, play, Path(scores).name)
+write_whole(scores, table.to_csv(index=False))
+write_whole(snakemake.output.page, page)
+print(f"{len(figures)} figures, {len(table)} numbers, {len(page) / 1e6:.1f} MB")

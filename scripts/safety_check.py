@@ -6,7 +6,8 @@ log_to(snakemake.log[0])
 
 import torch
 
-from fun.data.tensors import load_tensors, pick_device, save_tensors
+from fun.data.devices import pick_device
+from fun.data.tensors import load_tensors, save_tensors
 from fun.weights.folders import find_model
 from fun.weights.memory import check_fits
 from fun.weights.safety_checker import load_checker, load_watermark

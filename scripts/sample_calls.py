@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from fun.data.devices import pick_device
 from fun.data.files import write_whole
 from fun.data.mnist import BLACK, load_labels, proportional_labels, to_float, to_uint8
-from fun.data.tensors import load_tensors, pick_device
+from fun.data.tensors import load_tensors
 from fun.diffusion.digits import calls_made, generate, most_steps
 from fun.diffusion.schedule import make_schedule
 from fun.judging.scores import DigitClassifier, FrechetDistance, frechet_floors, rate, read_digits

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from fun.data.devices import pick_device
 from fun.data.files import write_whole
 from fun.data.mnist import BLACK, load_labels, load_mnist, pick, proportional_labels, to_uint8
-from fun.data.tensors import load_tensors, pick_device, save_tensors
+from fun.data.tensors import load_tensors, save_tensors
 from fun.diffusion.digits import generate
 from fun.diffusion.sampling import randn
 from fun.diffusion.schedule import make_schedule, path_of

@@ -6,9 +6,10 @@ log_to(snakemake.log[0])
 
 import torch
 
+from fun.data.devices import pick_device
 from fun.data.embeds import load_embeds
 from fun.data.files import write_json
-from fun.data.tensors import load_tensors, pick_device
+from fun.data.tensors import load_tensors
 from fun.diffusion.cascade import load_stage
 from fun.judging.itself import judge_by_itself
 from fun.weights.folders import find_model

@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from fun.data.devices import pick_device
 from fun.data.mnist import BLACK, load_mnist, pick, to_uint8
-from fun.data.tensors import load_tensors, pick_device
+from fun.data.tensors import load_tensors
 from fun.diffusion.sampling import randn
 from fun.diffusion.schedule import make_schedule
 from fun.diffusion.similarity import psnr

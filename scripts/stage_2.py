@@ -6,8 +6,9 @@ progress = log_to(snakemake.log[0])
 
 import torch
 
+from fun.data.devices import pick_device
 from fun.data.embeds import load_embeds
-from fun.data.tensors import load_tensors, pick_device, save_tensors
+from fun.data.tensors import load_tensors, save_tensors
 from fun.diffusion.cascade import load_stage, sample_size
 from fun.diffusion.experiments import Sampler, make_samples, run
 from fun.weights.folders import find_model, revision_of

@@ -8,7 +8,8 @@ import sys
 
 import torch
 
-from fun.data.tensors import load_tensors, pick_device, save_tensors
+from fun.data.devices import pick_device
+from fun.data.tensors import load_tensors, save_tensors
 from fun.weights.folders import find_model, revision_of, why_gone
 from fun.weights.memory import check_fits
 from fun.weights.upscaler import load_upscaler, shown_prompt, upscale

@@ -10,9 +10,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from fun.data.devices import pick_device
 from fun.data.files import write_whole
 from fun.data.mnist import BLACK, load_mnist
-from fun.data.tensors import load_tensors, pick_device, save_tensors
+from fun.data.tensors import load_tensors, save_tensors
 from fun.diffusion.schedule import make_schedule
 from fun.networks.mnist_unets import make_network
 from fun.training.trainer import Trainer, epoch_indices, subset

@@ -8,8 +8,9 @@ import math
 
 import torch
 
+from fun.data.devices import pick_device
 from fun.data.mnist import BLACK
-from fun.data.tensors import load_tensors, pick_device, save_tensors
+from fun.data.tensors import load_tensors, save_tensors
 from fun.diffusion.digits import generate, without_noise
 from fun.diffusion.sampling import randn
 from fun.diffusion.schedule import make_schedule

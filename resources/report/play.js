@@ -10,6 +10,7 @@ document.addEventListener("DOMContentLoaded", () => {
     place.hidden = false;
     place.addEventListener("toggle", () => { PLAYS[place.dataset.play](place, about); }, { once: true });
   });
+  offerRuns(about);
 });
 
 // --- the models, each made when it is first asked for ---
@@ -101,6 +102,7 @@ function paint(canvas, x, { channels, size }) {
 }
 
 function field(label, control, ...more) {
+  control.name = label;
   return element("label", { class: "play-field" }, element("span", {}, label, ...more.flatMap((one) => [" ", one])), control);
 }
 
@@ -223,14 +225,18 @@ const PLAYS = {
 
   anagram(place, about) {
     const first = digitChoice(about, 6), second = digitChoice(about, 9), view = choice(VIEWS, "rotate_180");
+    const foreground = colourChoice(about, "white"), background = colourChoice(about, "black");
     const turn = element("button", { type: "button", disabled: "" }, "Turn it");
     const made = stage(place, {
-      fields: [field("digit", first), field("and, seen otherwise", second), field("view", view)],
+      fields: [
+        field("digit", first), field("and, seen otherwise", second), field("view", view), field("colour", foreground),
+        field("background", background),
+      ],
       steps: 10, guidance: 3, sampler: "sde_dpm_solver",
       prepare: () => {
         const model = colourModel(about);
         const branch = (digit, name) => {
-          return { cond: model.cond(`a white ${about.colours.digits[digit.value]} on a black background`), view: Engine.views[name], part: 1 / 2 };
+          return { cond: model.cond(prompt(about, digit, foreground, background)), view: Engine.views[name], part: 1 / 2 };
         };
         made.guessed.canvas.className = "picture pixelated";
         return { model, branches: [branch(first, "identity"), branch(second, view.value)], turned: view.value };
@@ -323,6 +329,93 @@ const PLAYS = {
 };
 
 const VIEWS = [["rotate_180", "upside down"], ["rotate_90_cw", "turned clockwise"], ["rotate_90_ccw", "turned the other way"], ["flip_vertical", "upside down, mirrored"], ["flip_horizontal", "in the mirror"], ["negate", "as a negative"]];
+
+// --- "Run it here", beside what made a picture that a play can draw again ---
+
+function offerRuns(about) {
+  const button = (run, tabindex = 0) => {
+    const made = element("button", { type: "button", class: "run-here", tabindex }, "Run it here");
+    made.addEventListener("click", () => runHere(run));
+    return made;
+  };
+  document.querySelectorAll(Object.keys(RUNS).map((section) => `#${section} .figure`).join()).forEach((figure) => {
+    for (const block of figure.querySelectorAll(".block")) {
+      const panel = block.querySelector(".panel"), run = panel && runOf(panel, about);
+      if (!run) continue;
+      figure.querySelector(".made .command").append(button(run, -1)); // a figure is one stop of the Tab key
+      break;
+    }
+  });
+  const dialog = document.getElementById("details");
+  dialog.addEventListener("opened", ({ detail: panel }) => {
+    dialog.querySelectorAll(".run-here").forEach((cloned) => cloned.remove());
+    const run = runOf(panel, about);
+    if (run) dialog.querySelector(".command").append(button(run));
+  });
+}
+
+// The play that draws such a picture, and its fields; null if there is none.
+function runOf(panel, about) {
+  const made = Object.fromEntries(madeOf(panel)), section = panel.closest("section").id;
+  if (!RUNS[section] || !made.sampler || made.spacing !== "trailing" || (made.path ?? "–") !== "–") return null;
+  return RUNS[section](made, panel, about);
+}
+
+function walkOf(made) { return { steps: made.steps ?? made["num steps"], guidance: made["guidance scale"], sampler: made.sampler }; }
+
+function ofMiniature(made) {
+  return made.stage === "Stage I" && /(^|\/)miniature\/stage_1$/.test(made.model) && !made["negative prompt"] && made.sampler !== "ddpm";
+}
+
+// By section, as the plays are.
+const RUNS = {
+  training: (made, panel, about) => {
+    const known = about.digits && made.model === about.digits.name && about.digits.epochs.includes(Number(made.epoch));
+    return known && !made.way ? { play: "digits", fields: { "trained up to": made.epoch, ...walkOf(made) } } : null; // a sheet has many seeds
+  },
+  sampling: (made, panel, about) => {
+    const shown = asked(made.prompt, about);
+    return shown && ofMiniature(made) ? { play: "colours", fields: { ...shown, ...walkOf(made), seed: made.seed } } : null;
+  },
+  guidance: (...what) => RUNS.sampling(...what),
+  visual_anagram: (made, panel, about) => {
+    const figure = panel.closest(".figure");
+    const readings = [...(figure.querySelector(".flips li")?.querySelectorAll(".panel") ?? [])];
+    const views = readings.map((one) => Object.fromEntries(madeOf(one)).view);
+    const first = asked(words(readings[0] ?? panel, ".label"), about), second = asked(words(readings[1] ?? panel, ".label"), about);
+    const alike = first && second && first.colour === second.colour && first.background === second.background;
+    const stage_1 = [...figure.querySelectorAll(".block .panel:first-child")].map((one) => Object.fromEntries(madeOf(one))).find(ofMiniature);
+    const known = views.length === 2 && views[0] === "identity" && VIEWS.some(([name]) => name === views[1]);
+    if (!known || !alike || !stage_1 || made.away) return null;
+    return { play: "anagram", fields: { ...first, "and, seen otherwise": second.digit, view: views[1], ...walkOf(stage_1), seed: made.seed } };
+  },
+};
+
+// The fields of a prompt that the miniature understands; null for any other.
+function asked(text, about) {
+  const [, colour, digit, background] = /^an? (\w+) (\w+) on an? (\w+) background$/.exec(text ?? "") ?? [];
+  const { names, digits } = about.colours;
+  const known = names.includes(colour) && names.includes(background) && digits.includes(digit);
+  return known ? { colour, digit: String(digits.indexOf(digit)), background } : null;
+}
+
+function runHere({ play, fields }) {
+  document.getElementById("details").close();
+  const place = document.querySelector(`[data-play="${play}"]`);
+  const fill = () => {
+    const form = place.querySelector("form");
+    for (const [name, value] of Object.entries(fields)) {
+      form.elements[name].value = value;
+      form.elements[name].dispatchEvent(new Event("input"));
+    }
+    place.scrollIntoView({ block: "start" });
+    place.querySelector("summary").focus({ preventScroll: true });
+    form.requestSubmit();
+  };
+  if (place.open) { fill(); return; }
+  place.addEventListener("toggle", fill, { once: true }); // after the one that makes the play
+  place.open = true;
+}
 
 // --- a canvas to draw on, with pointer or keys ---
 

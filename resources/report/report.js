@@ -149,9 +149,9 @@ function makeOpenable(group) {
 // A figure is one stop of the Tab key. The arrow keys move between what is in it: left and right to the next, up and down to
 // the next row. A slider keeps left and right for itself.
 function makeOneStop(figure) {
-  const all = [...figure.querySelectorAll("button, input, summary")];
-  const visible = () => all.filter((control) => control.checkVisibility());
-  const stopAt = (stop) => all.forEach((control) => { control.tabIndex = control === stop ? 0 : -1; });
+  const all = () => [...figure.querySelectorAll("button, input, summary")];
+  const visible = () => all().filter((control) => control.checkVisibility());
+  const stopAt = (stop) => all().forEach((control) => { control.tabIndex = control === stop ? 0 : -1; });
   const check = () => { if (!visible().some((control) => control.tabIndex === 0)) stopAt(visible()[0]); };
   const rowwise = (from, direction) => {
     const here = from.getBoundingClientRect();
@@ -164,11 +164,11 @@ function makeOneStop(figure) {
     const [distance, nearest] = distances.reduce((best, other) => (other[0] < best[0] ? other : best));
     return distance < Infinity ? nearest : null;
   };
-  figure.addEventListener("focusin", (event) => { if (all.includes(event.target)) stopAt(event.target); });
+  figure.addEventListener("focusin", (event) => { if (all().includes(event.target)) stopAt(event.target); });
   figure.addEventListener("toggle", check, true);
   figure.addEventListener("shown", check);
   figure.addEventListener("keydown", (event) => {
-    if (!all.includes(event.target) || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!all().includes(event.target) || event.altKey || event.ctrlKey || event.metaKey) return;
     const order = visible();
     const index = order.indexOf(event.target);
     const moves = { ArrowDown: () => rowwise(event.target, 1), ArrowUp: () => rowwise(event.target, -1) };
@@ -193,27 +193,31 @@ function infoButton(panel) {
   return button;
 }
 
+// What made a picture, as [entry, text]: what it has of its own, then what its block has in common.
+function madeOf(panel) {
+  const made = document.getElementById(panel.closest(".block").dataset.made);
+  const common = "plain" in panel.dataset ? ".entries > .of-all" : ".entries > div"; // nothing made a plain picture
+  const headings = [...made.querySelectorAll("thead th")].slice(1);
+  const cells = [...made.querySelectorAll(`tr[data-panel="${panel.dataset.panel}"] td`)];
+  const own = cells.map((cell, index) => [headings[index].textContent, cell.textContent]).filter(([, value]) => value !== "–");
+  return [...own, ...[...made.querySelectorAll(common)].map((entry) => [...entry.children].map((part) => part.textContent))];
+}
+
 function openDetails(panel) {
   const dialog = document.getElementById("details");
-  const made = document.getElementById(panel.closest(".block").dataset.made);
-  const picture = panel.querySelector(".picture");
+  const picture = panel.querySelector(".picture:not(.ground)");
   const states = panel.closest("li");
   const place = states ? words(states, ".state") : panel.dataset.row;
   const title = [place, words(panel, ".label")].filter(Boolean).join(", ");
   dialog.querySelector("#details-title").textContent = title || panel.closest(".figure").querySelector("h3").textContent;
   dialog.querySelector(".details-alt").textContent = picture.getAttribute("alt") || picture.getAttribute("aria-label");
   dialog.querySelector(".details-picture").replaceChildren(picture.cloneNode(true));
-  const common = "plain" in panel.dataset ? ".entries > .of-all" : ".entries > div"; // nothing made a plain picture
-  const entries = [...made.querySelectorAll(common)].map((entry) => entry.cloneNode(true));
-  const headings = [...made.querySelectorAll("thead th")].slice(1);
-  const cells = [...made.querySelectorAll(`tr[data-panel="${panel.dataset.panel}"] td`)];
-  const own = cells.map((cell, index) => [headings[index].textContent, cell.textContent])
-    .filter(([, value]) => value !== "–")
-    .map(([key, value]) => element("div", {}, element("dt", {}, key), element("dd", {}, value)));
-  dialog.querySelector(".entries").replaceChildren(...own, ...entries);
+  const entries = madeOf(panel).map(([key, value]) => element("div", {}, element("dt", {}, key), element("dd", {}, value)));
+  dialog.querySelector(".entries").replaceChildren(...entries);
   const command = panel.closest(".figure").querySelector(".made .command");
   dialog.querySelector(".details-command").replaceChildren(...(command ? [command.cloneNode(true)] : []));
   dialog.querySelectorAll(".copy").forEach((button) => { button.tabIndex = 0; makeCopy(button); });
+  dialog.dispatchEvent(new CustomEvent("opened", { detail: panel }));
   dialog.showModal();
 }
 

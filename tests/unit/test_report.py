@@ -14,6 +14,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
@@ -21,9 +22,11 @@ from PIL import Image
 from fun.reporting.charts import chart_svg, chart_table, ticks
 from fun.reporting.digit_figures import Epoch, Model, denoising_figure, samples_figure, schedules_figure
 from fun.reporting.figure import checksum, read_figure, write_figure
+from fun.reporting.notebook import show
 from fun.reporting.numerals import exponent_text, factor_text, number_text, size_text
 from fun.reporting.page import RESOURCES, SECTIONS, hero_strips, render_page, story
 from fun.reporting.provenance import made_table, value_text, without_folders
+from fun.reporting.score_table import COLUMNS, score_table
 from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
 
 
@@ -412,3 +415,64 @@ def test_the_top_of_the_page_has_a_strip_of_each_half(figures):
     assert [figure.section for figure, _ in hero_strips(marked)] == ["denoising", "training"]
     again = [replace(figure, id=f"{figure.id}_again") for figure in marked]
     assert [figure.id for figure, _ in hero_strips([*marked, *again])] == [figure.id for figure in marked]
+
+
+def test_every_number_of_the_page_is_in_the_table(figures):
+    table = score_table(figures)
+    assert tuple(table.columns) == COLUMNS
+    for figure in figures:
+        rows = table[table.figure == figure.id]
+        charts = [block["chart"] for block in figure.blocks if block["layout"] == "chart"]
+        points = sum(len(series["x"]) for chart in charts for series in chart["series"])
+        assert len(rows) == len(figure.metrics) + points
+    row = table[table.what == "Digit read correctly"].iloc[0]
+    assert (row.figure, row.value, row.low, row.high, row.n, row.unit) == ("denoising", 93.75, 85, 97.5, 64, "%")
+    bars = table[(table.figure == "guidance") & table["at"].notna()]
+    assert list(bars[bars.what == "accuracy, digit"].value) == [61, 97, 95]
+
+
+def test_what_all_pictures_of_a_stage_share_stands_beside_its_numbers(tmp_path):
+    picture = Image.new("L", (4, 4))
+
+    def panel(**made):
+        return {"picture": picture, "label": "x", "alt": "x", "provenance": made}
+
+    panels = [panel(stage="Stage I", sampler="ddim", steps=20, guidance_scale=scale) for scale in (1, 3)] + [
+        panel(stage="Stage II", sampler="ddpm", num_steps=9, guidance_scale=4)
+    ]
+    numbers = [{"name": f"{stage}: prompt seen", "value": 50.0} for stage in ("Stage I", "Stage II")] + [
+        {"name": "all", "value": 1.0}
+    ]
+    path = write_figure(
+        tmp_path,
+        id="f",
+        title="t",
+        caption="",
+        section="sampling",
+        blocks=[{"layout": "row", "panels": panels}],
+        metrics=numbers,
+    )
+    rows = score_table([read_figure(path)])[["stage", "what", "sampler", "steps", "guidance_scale"]]
+    assert [["–" if pd.isna(cell) else cell for cell in row] for row in rows.to_numpy()] == [
+        ["Stage I", "prompt seen", "ddim", 20, "–"],
+        ["Stage II", "prompt seen", "ddpm", 9, 4],
+        ["", "all", "–", "–", "–"],
+    ]
+
+
+def test_the_page_says_where_the_table_is(figures, page):
+    assert "scores.csv" not in page
+    beside = render_page(figures, CONFIG, VERSIONS, scores="scores.csv")
+    assert beside.count('href="scores.csv"') == 1 + sum(
+        block["layout"] == "chart" for figure in figures for block in figure.blocks
+    )
+
+
+def test_a_figure_can_be_shown_alone_as_in_a_notebook(figures):
+    for figure in figures:
+        shown = show(figure.folder / "figure.json", height=300)._repr_html_()
+        assert shown.startswith('<iframe srcdoc="&lt;!DOCTYPE html&gt;') and 'height="300"' in shown
+        page = html.unescape(shown.split('"')[1])
+        assert (
+            page.count('<article class="figure"') == 1 and f'id="figure-{figure.id}"' in page and 'id="details"' in page
+        )

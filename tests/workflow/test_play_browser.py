@@ -11,6 +11,7 @@ from threading import Thread
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from browser import Axe, expect
 from fun.data.tensors import load_tensors, save_tensors
@@ -20,6 +21,7 @@ from fun.judging.scores import DigitClassifier
 from fun.miniature.pictures import COLOURS, DIGITS
 from fun.networks.mnist_unets import SmallUNet
 from fun.reporting import play
+from fun.reporting.figure import read_figure, write_figure
 from fun.reporting.page import render_page
 from fun.training.trainer import Trainer, trained_network
 from project import PROJECT
@@ -51,16 +53,63 @@ def report(tmp_path_factory, checkpoint):
     folder = tmp_path_factory.mktemp("page")
     torch.manual_seed(0)
     save_tensors(folder / "classifier.safetensors", DigitClassifier().state_dict(), {})
-    digits = {"T": 300, "guidance_interval": [0, 0.78], "checkpoints": {1: checkpoint, 20: checkpoint}}
+    digits = {
+        "name": "class_conditioned",
+        "T": 300,
+        "guidance_interval": [0, 0.78],
+        "checkpoints": {1: checkpoint, 20: checkpoint},
+    }
     names, miniature = [str(i) for i in range(10)], PROJECT / "resources/miniature"
     playground = play.playground(names, digits, folder / "classifier.safetensors", miniature)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         figures = load_figures(Path("results/miniature"))
         figures += [replace(figures[0], id=section, section=section) for section in ("image_to_image", "inpainting")]
+        figures += [read_figure(path) for path in write_runnable(folder / "runnable")]
         page = render_page(figures, CONFIG, VERSIONS, COMPARISON, play=playground)
     (folder / "report.html").write_text(page, encoding="utf-8")
     return folder / "report.html"
+
+
+PROMPT = "a {} {} on a {} background"
+RUN = {"stage": "Stage I", "model": "resources/miniature/stage_1", "sampler": "dpm_solver", "spacing": "trailing"}
+RUN |= {"steps": 4, "guidance_scale": 3, "seed": 5}
+
+
+def write_runnable(folder):
+    """Figures that the page can draw again, and some that it cannot; returns their paths."""
+    blue = Image.new("RGB", (16, 16), "blue")
+
+    def write(name, section, panels, layout="row", **entries):
+        panels = [{"picture": blue, "alt": "Blue"} | panel for panel in panels]
+        blocks = [{"layout": layout, "panels": panels}, *entries.pop("more", [])]
+        return write_figure(folder / name, id=name, title=name, caption="", section=section, blocks=blocks, **entries)
+
+    prompt = RUN | {"prompt": PROMPT.format("green", "four", "black")}
+    digits = {key: RUN[key] for key in ("sampler", "spacing", "guidance_scale", "seed")} | {"num_steps": 6, "epoch": 20}
+    views = [
+        {
+            "label": PROMPT.format("red", digit, "cyan"),
+            "state": "seed 5",
+            "provenance": {"stage": "Stage II", "sampler": "ddim", "spacing": "trailing", "seed": 5, "view": view},
+        }
+        for digit, view in (("two", "identity"), ("five", "flip_vertical"))
+    ]
+    stage_1 = [{"layout": "row", "panels": [{"picture": blue, "alt": "Blue", "label": "seed 5", "provenance": RUN}]}]
+    return [
+        write("run_prompt", "sampling", [{"label": "seed 5", "provenance": prompt}]),
+        write("run_digits", "training", [{"label": "epoch 20", "provenance": digits | {"model": "class_conditioned"}}]),
+        write("run_anagram", "visual_anagram", views, layout="flip", more=stage_1),
+        write(
+            "not_of_ifs", "guidance", [{"label": "seed 5", "provenance": prompt | {"model": "DeepFloyd/IF-I-XL-v1.0"}}]
+        ),
+        write("not_along_a_flow", "sampling", [{"label": "seed 5", "provenance": prompt | {"path": "flow"}}]),
+        write("not_any_words", "sampling", [{"label": "seed 5", "provenance": prompt | {"prompt": "a photo"}}]),
+        write(
+            "not_another_network", "training", [{"label": "x", "provenance": digits | {"model": "time_conditioned"}}]
+        ),
+        write("not_led_away", "visual_anagram", views, layout="flip", more=stage_1, provenance={"away": 1}),
+    ]
 
 
 def opened(page, name):
@@ -243,3 +292,46 @@ def test_what_plays_can_be_reached_by_everyone(visit, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     found = Axe().run(page, context=".playground", options={"resultTypes": ["violations"]})
     assert not found.response["violations"], found.generate_report()
+
+
+RUNNABLE = {
+    "run_prompt": ("colours", {"colour": "green", "digit": "4", "background": "black", "seed": "5"}, "4 steps"),
+    "run_digits": ("digits", {"trained up to": "20"}, "6 steps"),
+    "run_anagram": (
+        "anagram",
+        {
+            "colour": "red",
+            "digit": "2",
+            "and, seen otherwise": "5",
+            "view": "flip_vertical",
+            "background": "cyan",
+            "seed": "5",
+        },
+        "4 steps",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+@pytest.mark.parametrize("where", ["under the figure", "beside a picture"])
+def test_what_made_a_picture_can_be_run_here(visit, name, where):
+    page = visit()
+    figure, (play, fields, steps) = page.locator(f"#figure-{name}"), RUNNABLE[name]
+    if where == "under the figure":
+        figure.locator(".made > summary").click()
+        figure.get_by_role("button", name="Run it here").click()
+    else:
+        (figure.locator(".info") if play == "anagram" else figure.locator("button.frame")).first.click()
+        page.locator("dialog").get_by_role("button", name="Run it here").click()
+    place = page.locator(f'[data-play="{play}"]')
+    expect(place.locator(".play-told")).to_contain_text(steps, timeout=60_000)
+    assert (
+        place.evaluate("(one) => Object.fromEntries(new FormData(one.querySelector('form')))").items() >= fields.items()
+    )
+    assert not page.locator("dialog[open]").count()
+
+
+def test_nothing_is_offered_that_the_page_cannot_draw(visit):
+    page = visit()
+    offered = page.evaluate("[...document.querySelectorAll('.figure:has(.run-here)')].map((figure) => figure.id)")
+    assert {one.removeprefix("figure-") for one in offered} == set(RUNNABLE)

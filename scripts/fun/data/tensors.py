@@ -68,12 +68,3 @@ def _digest(arrays: dict[str, np.ndarray]) -> str:
         digest.update(f"{name} {array.dtype} {list(array.shape)}\n".encode())
         digest.update(array.reshape(-1).view(np.uint8))
     return digest.hexdigest()
-
-
-def pick_device(name: str):
-    """The torch.device called `name`; "auto" is "cuda" if there is such a GPU, else "cpu"."""
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)

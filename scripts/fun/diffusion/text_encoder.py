@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import BitsAndBytesConfig, T5EncoderModel, T5Tokenizer
 
 from fun.data.prompts import normalise
 
@@ -49,6 +48,8 @@ def load_text_encoder(
     Raises:
         ValueError: load_in_8bit (LLM.int8, https://arxiv.org/abs/2208.07339) is set, but bitsandbytes is not installed.
     """
+    from transformers import BitsAndBytesConfig, T5EncoderModel, T5Tokenizer  # takes seconds to import
+
     tokenizer = T5Tokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True)
     eight_bit = {}
     if load_in_8bit:

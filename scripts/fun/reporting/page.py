@@ -97,7 +97,7 @@ class Section:
     figures: list
 
 
-def render_page(figures, config, versions, comparison=None, options="", out_of=None, play=None):
+def render_page(figures, config, versions, comparison=None, options="", out_of=None, play=None, scores=None):
     """The whole report as one HTML text.
 
     figures: `fun.reporting.figure.Figure`s, in their order within a section.
@@ -107,6 +107,7 @@ def render_page(figures, config, versions, comparison=None, options="", out_of=N
     options: of Snakemake, for the commands that the page offers: those that gave the run its configuration.
     out_of: how many figures there will be, for a page of those that are there so far; None for the whole report.
     play: what the page draws with by itself, from `fun.reporting.play.playground`; None for a page that only shows.
+    scores: the name of the table of all numbers beside the page; None if there is none.
 
     Raises ValueError if two figures have the same id, or one belongs to a section that the page does not have.
     """
@@ -117,8 +118,45 @@ def render_page(figures, config, versions, comparison=None, options="", out_of=N
         if figure.section not in SECTIONS:
             raise ValueError(f"figure {figure.id}: no section {figure.section!r}; known: {', '.join(SECTIONS)}")
     heroes = hero_strips(figures)
-    style = _resource("report.css") + _column_rules(figures)
-    script = "".join(_resource(f"{name}.js") for name in ("report", *(("engine", "play") if play else ())))
+    style, script = _style_and_script(figures, play)
+    environment = _environment(figures, heroes, options)
+    environment.globals.update(scores=scores)
+    return environment.get_template("report.html.j2").render(
+        policy=content_policy(style, script),
+        style=Markup(style),
+        script=Markup(script),
+        play=play,
+        sections=story(figures),
+        so_far=out_of is not None and f"{len(figures)} of {out_of} figures",
+        heroes=heroes,
+        comparison=comparison or [],
+        ruler=_parameter_ruler(comparison),
+        config=yaml.safe_dump(without_folders(config), sort_keys=False, allow_unicode=True, width=100),
+        versions=versions,
+        deepfloyd=any(DEEPFLOYD.search(str(model)) for model in made_with(figures, "model")),
+        unprotected=_switched_off(config),
+        upscaler=any("stable-diffusion" in str(model) for model in made_with(figures, "model")),
+        licences=made_with(figures, "licence"),
+    )
+
+
+def render_figure(figure):
+    """One figure as a page of its own."""
+    style, script = _style_and_script([figure])
+    environment = _environment([figure], [], "")
+    environment.globals.update(scores=None)
+    page = {"policy": content_policy(style, script), "style": Markup(style), "script": Markup(script)}
+    return environment.get_template("figure.html.j2").render(figure=figure, **page)
+
+
+def _style_and_script(figures, play=None):
+    """The page's style sheet and its script."""
+    names = ("report", *(("engine", "play") if play else ()))
+    return _resource("report.css") + _column_rules(figures), "".join(_resource(f"{name}.js") for name in names)
+
+
+def _environment(figures, heroes, options):
+    """Where templates find what they call."""
     environment = Environment(loader=FileSystemLoader(RESOURCES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.globals.update(
         pictures=Pictures(figures, heroes),
@@ -143,23 +181,7 @@ def render_page(figures, config, versions, comparison=None, options="", out_of=N
         exponent=exponent_text,
         factor=factor_text,
     )
-    return environment.get_template("report.html.j2").render(
-        policy=content_policy(style, script),
-        style=Markup(style),
-        script=Markup(script),
-        play=play,
-        sections=story(figures),
-        so_far=out_of is not None and f"{len(figures)} of {out_of} figures",
-        heroes=heroes,
-        comparison=comparison or [],
-        ruler=_parameter_ruler(comparison),
-        config=yaml.safe_dump(without_folders(config), sort_keys=False, allow_unicode=True, width=100),
-        versions=versions,
-        deepfloyd=any(DEEPFLOYD.search(str(model)) for model in made_with(figures, "model")),
-        unprotected=_switched_off(config),
-        upscaler=any("stable-diffusion" in str(model) for model in made_with(figures, "model")),
-        licences=made_with(figures, "licence"),
-    )
+    return environment
 
 
 def _markdown(text):

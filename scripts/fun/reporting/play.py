@@ -61,7 +61,7 @@ def playground(classes: list[str], digits: dict | None, classifier: str | None, 
 
     Args:
         classes: the names of the data set's ten classes.
-        digits: a network of MNIST digits: "T", "guidance_interval", and "checkpoints", {epoch: path}; None for none.
+        digits: a network of MNIST digits: "name", "T", "guidance_interval", and "checkpoints", {epoch: path}; None for none.
         classifier: the weights of the classifier that reads these digits.
         miniature: the folder of the miniature.
     """
@@ -89,7 +89,7 @@ def playground(classes: list[str], digits: dict | None, classifier: str | None, 
     if digits is not None:
         arrays |= {f"digits-{epoch}": averaged(path) for epoch, path in digits["checkpoints"].items()}
         arrays["digit-reader"] = load_arrays(classifier)[0]
-        about["digits"] = {key: digits[key] for key in ("T", "guidance_interval")}
+        about["digits"] = {key: digits[key] for key in ("name", "T", "guidance_interval")}
         about["digits"]["epochs"] = sorted(digits["checkpoints"])
     packed = {name: pack(tensors, eight_bits=name == "colours") for name, tensors in arrays.items()}
     about["weights"] = {name: header for name, (_, header) in packed.items()}

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download
 
+from fun.data.devices import pick_device
 from fun.data.layout import FORMATS, files_in
 from fun.data.prompts import long_prompts
-from fun.data.tensors import pick_device
 from fun.weights.folders import find_fetched, why_gone
 from fun.weights.hub import OPTIONAL, Part, available, check_disk, missing_bytes
 from fun.weights.hub_errors import explained, is_gone, one_line

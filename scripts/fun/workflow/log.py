@@ -1,14 +1,18 @@
-"""What a running job reports: a log file, a progress bar if there is a terminal, one sentence when it fails."""
+"""What a running job reports: a log file, how far it is, one sentence when it fails."""
 
 import contextlib
 import fcntl
+import json
+import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from tqdm import tqdm
+FOLDER = "FUN_PROGRESS"  # the environment variable that names the folder in which jobs tell how far they are
+EVERY = 0.5  # seconds
+CLEAR = "\r\x1b[J"  # a terminal, from the cursor's line to the end of the screen
 
 
 def log_to(path: str) -> Callable[..., Iterator]:
@@ -20,8 +24,8 @@ def log_to(path: str) -> Callable[..., Iterator]:
     it, so that two jobs never write the same files.
 
     Returns:
-        progress(iterable, description, total=None): iterates and shows how far it is, as a bar on the terminal if there
-        is one, else in the log: a line at every tenth, and one that says how long the job took to get to its first step.
+        progress(iterable, description, total=None): iterates and says how far it is: on the terminal, if one looks on, and in
+        the log, a line at every tenth, and one that says how long the job took to get to its first step.
     """
     began = time.perf_counter() - time.process_time()  # the process's start: until now it only imported
     terminal = sys.stderr
@@ -29,9 +33,13 @@ def log_to(path: str) -> Callable[..., Iterator]:
     lock(log, terminal)
     log.truncate(0)
     sys.stdout = sys.stderr = log
+    job = " ".join(Path(path).with_suffix("").parts[-2:]).removeprefix("logs ")
+    tell(job)
 
     def report(kind, error, trace):
-        print(f"{Path(path).stem}: {sentence(error)} (details: {path})", file=terminal)
+        print(
+            f"{CLEAR if terminal.isatty() else ''}{Path(path).stem}: {sentence(error)} (details: {path})", file=terminal
+        )
         with contextlib.suppress(OSError):  # the log may be on the full disk that the error is about
             traceback.print_exception(kind, error, trace, file=log)
 
@@ -39,17 +47,29 @@ def log_to(path: str) -> Callable[..., Iterator]:
 
     def progress(iterable: Iterable, description: str, total: int | None = None) -> Iterator:
         total = len(iterable) if total is None else total
-        if terminal.isatty():
-            yield from tqdm(iterable, description, total, file=terminal, leave=False)
-            return
+        first, told = time.time(), 0.0
         for i, item in enumerate(iterable, 1):
             if i == 1:
                 print(f"{description}: the first after {time.perf_counter() - began:.2f} s", file=log)
             yield item
             if i * 10 // total > (i - 1) * 10 // total:
                 print(f"{description}: {i} of {total}", file=log)
+            if time.time() >= told + EVERY:
+                told = time.time()
+                tell(job, description, i, total, first)
 
     return progress
+
+
+def tell(job: str, description: str = "", done: int = 0, total: int = 0, began: float = 0) -> None:
+    """Say how far this process is, if a terminal looks on (`fun.workflow.display`). began: when its first step began, in seconds
+    since the epoch."""
+    folder = os.environ.get(FOLDER)
+    if folder:
+        file = Path(folder) / str(os.getpid())
+        with contextlib.suppress(OSError):  # the folder is gone: nobody looks on any more
+            file.with_suffix(".new").write_text(json.dumps([job, description, done, total, began]))
+            file.with_suffix(".new").replace(file)
 
 
 def lock(log, terminal) -> None:

@@ -1,0 +1,50 @@
+"""Where to compute: on the processor, or on a GPU; of several, on one that the fewest other jobs of this machine are using."""
+
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+
+LOCKS = Path(tempfile.gettempdir()) / f"fun_gpus_{os.getuid()}"
+SLOTS = 32  # jobs that can be told apart on one GPU
+_held = []  # [(index, file)]: the lock of this process; the system releases it when the process ends, however it ends
+
+
+def pick_device(name: str):
+    """The torch.device called `name`; "auto" is "cuda" if there is such a GPU, else "cpu".
+
+    Where several GPUs are visible (CUDA_VISIBLE_DEVICES), "auto" and "cuda" are one that no other job has taken, or that the
+    fewest have; this process has then taken it.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and torch.cuda.device_count() > 1:
+        return torch.device("cuda", take_gpu(visible_gpus(torch.cuda.device_count()), LOCKS))
+    return torch.device(name)
+
+
+def visible_gpus(count: int) -> list[str]:
+    """What the machine calls the `count` GPUs that this process sees, in torch's order."""
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return named[:count] if len(named) >= count else [str(index) for index in range(count)]
+
+
+def take_gpu(names: list[str], folder: Path) -> int:
+    """The index of the GPU that this process takes: the first with a free slot, all first slots before any second one. 0 where
+    the file system has no locks."""
+    if _held:
+        return _held[0][0]
+    folder.mkdir(parents=True, exist_ok=True)
+    for slot in range(SLOTS):
+        for index, name in enumerate(names):
+            file = open(folder / f"{name}_{slot}.lock", "a")  # noqa: SIM115 (open as long as the process runs)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.close()
+                continue
+            _held.append((index, file))
+            return index
+    return 0

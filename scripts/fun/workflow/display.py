@@ -1,0 +1,97 @@
+"""How far the running jobs are, on the terminal: a line for each, below what Snakemake says.
+
+A job tells it in a file of its own (`fun.workflow.log.tell`); the process that runs the workflow shows the files of those that live (`Display`).
+Nothing of it gets into a log, and there is none of it where no terminal looks on, as on a cluster.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from fun.workflow.log import CLEAR, EVERY
+
+
+def running(folder: Path) -> list[list]:
+    """What each process that still runs has told, in the order in which they began."""
+    told = []
+    for file in sorted(folder.glob("[0-9]*[0-9]"), key=lambda file: int(file.name)):
+        try:
+            os.kill(int(file.name), 0)
+            told.append(json.loads(file.read_text()))
+        except (OSError, ValueError):  # it has ended
+            file.unlink(missing_ok=True)
+    return told
+
+
+def line(job: str, description: str, done: int, total: int, began: float, now: float, width: int) -> str:
+    """How far a job is, at most `width` characters: a bar, the rate and the time left."""
+    name = f"{job}: {description}" if description else job
+    if not done:
+        return name[:width]
+    return tqdm.format_meter(done, total, max(now - began, 1e-3), ncols=width, prefix=name[: width // 2])[:width]
+
+
+ROUTINE = {
+    "JOB_INFO",
+    "GROUP_INFO",
+    "JOB_STARTED",
+    "JOB_FINISHED",
+    "PROGRESS",
+    "RESOURCES_INFO",
+}  # of Snakemake's LogEvent
+
+
+class Display(threading.Thread):
+    """Draws these lines twice a second, under how many jobs are done, until `stop`. As a filter of what Snakemake writes to the
+    terminal, it stands in for what it says of each job, and makes way for everything else; its log file has all."""
+
+    def __init__(self, folder: Path, terminal):
+        super().__init__(daemon=True)
+        self.folder, self.terminal = folder, terminal
+        self.lock, self.stopped, self.done = threading.Lock(), threading.Event(), "0 jobs done"
+        self.silent_until = 0.0
+
+    def run(self) -> None:
+        while not self.stopped.wait(EVERY):
+            if time.monotonic() >= self.silent_until:
+                self.draw()
+        self.clear()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        event = getattr(getattr(record, "event", None), "name", "")
+        if event == "PROGRESS":
+            self.done = f"{record.done} of {record.total} jobs done"
+        if event in ROUTINE or record.getMessage() == "Select jobs to execute...":
+            return False
+        self.silent_until = time.monotonic() + EVERY  # the message is written when this has returned
+        self.clear()
+        return True
+
+    def draw(self) -> None:
+        """Draw the lines, and leave the cursor where they begin: whoever writes next writes over them."""
+        columns, rows = os.get_terminal_size(self.terminal.fileno())
+        width, height = (columns or 80) - 1, (rows or 24) - 1
+        lines = [self.done, *(line(*told, time.time(), width) for told in running(self.folder))][:height]
+        with self.lock:
+            up = f"\x1b[{len(lines) - 1}A" if len(lines) > 1 else ""
+            self._write(CLEAR + "\n".join(lines) + up + "\r")
+
+    def clear(self) -> None:
+        with self.lock:
+            self._write(CLEAR)
+
+    def stop(self) -> None:
+        """End the thread, and leave nothing on the terminal."""
+        self.stopped.set()
+        self.join()
+
+    def _write(self, text):
+        with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+            self.terminal.write(text)
+            self.terminal.flush()

@@ -1,0 +1,48 @@
+"""What a run says when it has ended: how long each part took, where the report is, what to try next."""
+
+import csv
+from pathlib import Path
+
+SHOWN = 8  # rules; the others together
+
+
+def job_seconds(folder: Path, since: float) -> dict[str, tuple[int, float]]:
+    """{rule: (jobs, seconds in all)} of the jobs that ended after `since` (seconds since the epoch), the longest first. From the
+    files that Snakemake writes for `benchmark:`, below `folder`."""
+    found: dict[str, tuple[int, float]] = {}
+    for file in folder.rglob("*.tsv"):
+        if file.stat().st_mtime >= since:
+            rule = file.relative_to(folder).with_suffix("").parts[0]
+            jobs, seconds = found.get(rule, (0, 0.0))
+            with file.open(encoding="utf-8") as lines:
+                found[rule] = jobs + 1, seconds + sum(float(row["s"]) for row in csv.DictReader(lines, delimiter="\t"))
+    return dict(sorted(found.items(), key=lambda item: -item[1][1]))
+
+
+def run_summary(took: float, jobs: dict[str, tuple[int, float]], report: str | None, tries: dict[str, str]) -> str:
+    """The last words of a run, each line of at most 80 characters but for commands.
+
+    Args:
+        took: seconds.
+        jobs: from `job_seconds`.
+        report: the path of the report, if this run made it.
+        tries: {what it does: command}, to try next.
+    """
+    lines = []
+    if jobs:
+        lines.append(f"Finished after {clock(took)}. The jobs took, each on its own:")
+        shown = list(jobs.items())
+        rest = shown[SHOWN:]
+        rows = [(rule, n, seconds) for rule, (n, seconds) in shown[:SHOWN]]
+        if rest:
+            rows.append(("others", sum(n for _, (n, _) in rest), sum(seconds for _, (_, seconds) in rest)))
+        lines += [f"  {rule:<20} {clock(seconds):>7}  {n} job{'s' if n > 1 else ''}" for rule, n, seconds in rows]
+    if report:
+        lines += ["", f"The report: {report}", "Open it in a browser; it needs no network.", "", "To try next:"]
+        lines += [line for what, command in tries.items() for line in (f"  {what}", f"    {command}")]
+    return "\n".join(lines)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as minutes and seconds: "14:03"."""
+    return "{}:{:02d}".format(*divmod(round(seconds), 60))

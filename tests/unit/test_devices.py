@@ -1,0 +1,69 @@
+"""Which GPU a job would take, without any."""
+
+import subprocess
+import sys
+
+import pytest
+
+from fun.data import devices
+from project import PROJECT
+
+TAKE = "import sys, time; from pathlib import Path; from fun.data.devices import take_gpu; print(take_gpu(sys.argv[2].split(), Path(sys.argv[1])), flush=True); time.sleep(60)"
+
+
+@pytest.fixture
+def take(tmp_path):
+    """Starts a job that takes one of the named GPUs: (the job, the index that it took)."""
+    jobs = []
+
+    def start(names="0 1"):
+        command = [sys.executable, "-c", TAKE, str(tmp_path), names]
+        job = subprocess.Popen(command, env={"PYTHONPATH": str(PROJECT / "scripts")}, stdout=subprocess.PIPE, text=True)
+        jobs.append(job)
+        return job, int(job.stdout.readline())
+
+    yield start
+    for job in jobs:
+        job.kill()
+
+
+def test_jobs_take_gpus_of_their_own_and_then_share_them_evenly(take):
+    assert [take()[1] for _ in range(5)] == [0, 1, 0, 1, 0]
+
+
+def test_a_gpu_is_free_again_when_its_job_ends_however_it_ends(take):
+    (first, _), (_, index) = take(), take()
+    assert index == 1
+    first.kill()
+    first.wait()
+    assert take()[1] == 0
+
+
+def test_gpus_are_told_apart_by_the_machines_names(take):
+    """A job that sees the second GPU alone calls it 0."""
+    assert take("1")[1] == 0
+    assert [take("0 1")[1] for _ in range(2)] == [0, 0]  # the free one first, then the first again
+
+
+@pytest.mark.parametrize(
+    ("variable", "count", "names"),
+    [
+        (None, 2, ["0", "1"]),
+        ("", 0, []),
+        ("3,5", 2, ["3", "5"]),
+        ("GPU-aa, GPU-bb", 2, ["GPU-aa", "GPU-bb"]),
+        ("3,9", 1, ["3"]),
+    ],
+)
+def test_the_visible_gpus(monkeypatch, variable, count, names):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    assert devices.visible_gpus(count) == names
+
+
+def test_a_process_takes_one_and_keeps_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(devices, "_held", [])
+    taken = [devices.take_gpu(["0", "1"], tmp_path) for _ in range(3)]
+    devices._held[0][1].close()
+    assert taken == [0, 0, 0]
