@@ -225,6 +225,7 @@ rule figure:
             caption="../resources/report/captions/figure.rst",
             category="{cascade}",
             subcategory="{experiment}",
+            labels=picture_labels,
         ),
     log:
         "results/logs/figure/{cascade}_{experiment}.log",

@@ -25,6 +25,7 @@ if FIRST != str(BASE / "scripts"):
     os.environ.update(PYTHONPATH=os.pathsep.join([str(BASE / "scripts"), *filter(None, [FIRST, *REST])]))
 from fun.data.prompts import file_hashes, prompts_of
 from fun.data.timesteps import steps_made
+from fun.reporting.file_names import labels_of
 from fun.workflow.digits import (
     IDEAS,
     IDX_FILES,
@@ -430,6 +431,13 @@ def safety_marks(wildcards):
 def section(wildcards):
     """The section of the report that an experiment's figure belongs to."""
     return section_of(experiment(wildcards), EXPERIMENTS_SCHEMA)
+
+
+def picture_labels(wildcards):
+    """The columns by which Snakemake's own report filters an experiment's pictures."""
+    shown = experiment(wildcards)
+    views = [view["view"] for view in shown.get("views", [])] + [shown["view"] for _ in range("view" in shown)]
+    return labels_of(wildcards.picture, prompts_of(shown), views)
 
 
 def shown_with(wildcards):

@@ -96,6 +96,7 @@ rule sample_epoch:
             "results/mnist/{model}/epoch_{epoch}/samples.png",
             caption="../resources/report/captions/samples.rst",
             category="MNIST",
+            labels={"model": "{model}", "epoch": "{epoch}", "shown": "digits"},
         ),
     log:
         "results/logs/sample_epoch/{model}_{epoch}.log",
@@ -181,11 +182,13 @@ rule model_tables:
             "results/mnist/{model}/losses.csv",
             caption="../resources/report/captions/losses.rst",
             category="MNIST",
+            labels={"model": "{model}", "epoch": "all", "shown": "losses"},
         ),
         scores=report(
             "results/mnist/{model}/scores.csv",
             caption="../resources/report/captions/scores.rst",
             category="MNIST",
+            labels={"model": "{model}", "epoch": "all", "shown": "scores"},
         ),
     log:
         "results/logs/model_tables/{model}.log",

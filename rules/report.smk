@@ -41,10 +41,16 @@ rule report:
         code=modules("report"),
     output:
         page=report(
-            "results/report{so_far}.html", caption="../resources/report/captions/report.rst", category="The report"
+            "results/report{so_far}.html",
+            caption="../resources/report/captions/report.rst",
+            category="The report",
+            labels={"shown": "every figure, on one page"},
         ),
         scores=report(
-            "results/scores{so_far}.csv", caption="../resources/report/captions/all_scores.rst", category="The report"
+            "results/scores{so_far}.csv",
+            caption="../resources/report/captions/all_scores.rst",
+            category="The report",
+            labels={"shown": "every number, in one table"},
         ),
     log:
         "results/logs/report{so_far}.log",

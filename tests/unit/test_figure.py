@@ -10,7 +10,7 @@ from PIL import Image
 
 from fun.reporting.animation import turn_frames
 from fun.reporting.figure import FigureError, read_figure, write_figure
-from fun.reporting.file_names import name_panels
+from fun.reporting.file_names import labels_of, name_panels
 
 
 def picture(seed=0, size=28):
@@ -199,6 +199,23 @@ def test_a_file_is_named_after_what_distinguishes_its_picture():
     ]
     assert named(states)[:3] == ["stage_1_seed_0_t_690_xt", "stage_1_seed_0_t_690_x0", "stage_1_seed_0_t_0_xt"]
     assert named([{"label": "σ = 0.5: 20 dB"}, {"label": "the picture"}]) == ["sigma_0_5", "the_picture"]
+
+
+def test_a_name_is_read_back_as_the_columns_of_snakemakes_report():
+    prompts, views = ["", "a red seven", "a white eight"], ["identity", "rotate_180"]
+    assert labels_of("stage_2_seed_13_a_white_eight_from_960", prompts, []) == {
+        "stage": "2", "seed": "13", "prompt": "a white eight", "view": "", "shown": "from 960"
+    }  # fmt: skip
+    assert labels_of("stage_1_seed_0", prompts, views) == {
+        "stage": "1", "seed": "0", "prompt": "a red seven | a white eight", "view": "identity, rotate_180", "shown": ""
+    }  # fmt: skip
+    assert labels_of("the_picture", [], []) == {
+        "stage": "",
+        "seed": "",
+        "prompt": "",
+        "view": "",
+        "shown": "the picture",
+    }
 
 
 def test_names_are_safe_short_and_different():

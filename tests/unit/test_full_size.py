@@ -1,8 +1,11 @@
 """The measurement of full-size networks, on small ones."""
 
+import json
+
 import pytest
 import torch
 
+from fun.benchmarking import gpu
 from fun.benchmarking.full_size import LOOPS, NETWORKS, build, measure
 from fun.benchmarking.sizes import unet_size
 
@@ -40,3 +43,53 @@ def test_both_loops_draw_the_same_pictures_and_are_timed(name):
     rows = list(measure(name, config, torch.float32, CPU, batch=2, steps=2, rounds=2))
     assert [row["loop"] for row in rows] == ["this project", "diffusers"]
     assert all(0 < row["least"] <= row["seconds a step"] <= row["most"] for row in rows)
+
+
+# --- what is measured on a GPU, here on the processor ---
+
+
+@pytest.fixture
+def small_parts():
+    networks = {name: NETWORKS[name] | SMALL for name in ("stage I, as IF-I-XL", "stage II, about IF-II-L")}
+    t5 = {
+        "vocab_size": 100,
+        "d_model": 32,
+        "d_kv": 8,
+        "d_ff": 64,
+        "num_layers": 1,
+        "num_heads": 4,
+        "feed_forward_proj": "gated-gelu",
+    }
+    found = gpu.parts(CPU, networks, t5, steps=2, rounds=1)
+    chosen = ["correct", "text_encoder", *(name for name in found if name.startswith("fits")), "anagram"]
+    return {name: found[name] for name in chosen} | {"digits": lambda: gpu.digits(CPU, n=64)}
+
+
+def test_what_matters_most_is_measured_first():
+    assert list(gpu.parts(CPU))[:3] == ["correct", "text_encoder", "fits: stage I, as IF-I-XL"]
+    assert len(gpu.parts(CPU)) == 2 + 3 * 3 + 2
+
+
+def test_every_part_is_measured_once_and_a_failed_one_again(small_parts, tmp_path):
+    def broken():
+        raise RuntimeError("out of memory")
+
+    begun = list(gpu.measure_parts(tmp_path, small_parts | {"text_encoder": broken}, {"GPU": "none"}, minutes=5))
+    assert begun == list(small_parts)
+    kept = {part["part"]: part for part in json.loads((tmp_path / "gpu.json").read_text())}
+    assert kept.keys() == small_parts.keys() and kept["text_encoder"]["error"] == "RuntimeError: out of memory"
+    assert kept["correct"]["rows"][0] == {"stage": "stage_1", "dtype": "float32", "largest": 0, "mean": 0}
+    assert kept["anagram"]["rows"][0]["seconds a step"] > 0 and kept["digits"]["rows"][2]["images a second"] > 0
+    assert list(gpu.measure_parts(tmp_path, small_parts, {}, minutes=5)) == ["text_encoder"]
+    assert list(gpu.measure_parts(tmp_path, small_parts, {}, minutes=5)) == []
+    assert "error" not in json.dumps(json.loads((tmp_path / "gpu.json").read_text()))
+
+
+def test_no_part_is_begun_after_its_time(tmp_path):
+    assert list(gpu.measure_parts(tmp_path, {"one": list}, {}, minutes=-1)) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so(tmp_path):
+    with pytest.raises(ValueError, match="no GPU that torch can use"):
+        gpu.main([str(tmp_path)])

@@ -80,4 +80,4 @@ def test_full_size_is_measured_on_a_gpu_only(finished, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     done = finished.run("--cores", 1, "gpu_speed", check=False)
     assert done.returncode != 0 and "gpu_speed: this machine has no GPU that torch can use" in done.stdout
-    assert not (finished.folder / MADE / "gpu.csv").exists()
+    assert not (finished.folder / MADE / "gpu/gpu.json").exists()

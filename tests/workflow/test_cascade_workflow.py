@@ -152,6 +152,7 @@ def test_snakemakes_own_report_has_every_picture(finished):
     page = (finished.folder / "snakemake.html").read_text()
     pictures = len(list(finished.folder.glob("results/tiny/*/figure/*.png")))
     assert pictures > 40 and page.count('"mime_type": "image/png", "job_properties": {"rule": "figure"') == pictures
+    assert '"view": "identity, rotate_180"' in page  # by which it can be filtered
 
 
 def test_an_anagram_can_be_printed(finished):

@@ -59,6 +59,26 @@ def name_panels(panels: Sequence[dict], rows: Sequence[str], pictures: Sequence[
     return {picture: name for name, picture in taken.items()}
 
 
+def labels_of(name: str, prompts: Sequence[str], views: Sequence[str]) -> dict[str, str]:
+    """A picture's name as the columns by which Snakemake's report filters: "stage", "seed", "prompt", "view", "shown".
+
+    prompts, views: of the experiment; the prompt is the one that is named, or all of them.
+    """
+    parts = re.fullmatch(r"(?:stage_(\d)_?)?(?:seed_(\d+)_?)?(.*)", name)
+    stage, seed, rest = (part or "" for part in parts.groups())
+    named = [prompt for prompt in prompts if slug(prompt) and slug(prompt) in rest]
+    for prompt in named:
+        rest = rest.replace(slug(prompt), "")
+    shown = rest.strip("_").replace("_", " ")
+    return {
+        "stage": stage,
+        "seed": seed,
+        "prompt": " | ".join(filter(None, named or prompts)),
+        "view": ", ".join(views),
+        "shown": shown,
+    }
+
+
 def number_name(name: str, taken) -> str:
     """The name, or the first of name_2, name_3, ... that is not among those `taken`."""
     number, numbered = 1, name

@@ -1,0 +1,208 @@
+"""Everything that is measured on one GPU, in parts: each is kept as JSON when it is done, and is not measured again.
+
+    PYTHONPATH=scripts python -m fun.benchmarking.gpu FOLDER [--minutes 8]
+
+needs torch, diffusers and transformers, no weights, no network, and no Snakemake, whose rule gpu_speed does the same. What matters most
+comes first: is it correct, does IF fit, how fast is it. A part that fails is kept as the sentence that it failed with, and is tried again.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import torch
+from transformers import T5Config, T5EncoderModel
+
+from fun.benchmarking.full_size import NETWORKS, build, measure
+from fun.benchmarking.rates import in_turn
+from fun.benchmarking.sizes import TOKENS
+from fun.data.timesteps import spaced_timesteps, timestep_pairs
+from fun.diffusion.cascade import load_stage
+from fun.diffusion.guidance import Branch, predict
+from fun.diffusion.sampling import denoise, make_step, randn
+from fun.diffusion.schedule import NoiseSchedule
+from fun.diffusion.views import View
+from fun.networks.mnist_unets import SmallUNet
+from fun.training.trainer import Trainer
+
+MINIATURE = Path(__file__).parents[3] / "resources" / "miniature"
+T5_XXL = {"vocab_size": 32128, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
+T5_XXL |= {"feed_forward_proj": "gated-gelu"}
+BATCHES = (1, 8, 16)
+FLOAT32, HALVES = torch.float32, (torch.float16, torch.bfloat16)
+
+
+def parts(
+    device: torch.device, networks: dict = NETWORKS, t5: dict = T5_XXL, steps: int = 20, rounds: int = 3
+) -> dict[str, Callable]:
+    """{name: a function that measures it and returns rows}, the most important first. networks, t5: configs, for tests small ones."""
+    found = {"correct": partial(correct, device, min(steps, 10)), "text_encoder": partial(text_encoder, device, t5)}
+    sizes = [("fits", (1,), HALVES[:1]), ("float16", BATCHES[1:], HALVES[:1]), ("bfloat16", BATCHES[:2], HALVES[1:])]
+    for what, batches, dtypes in sizes:
+        for name, config in networks.items():
+            asked = list(product(batches, dtypes))
+            found[f"{what}: {name}"] = partial(
+                _networks, name, config, asked, device, steps if what != "fits" else 2, rounds
+            )
+    first = next(iter(networks))
+    return found | {
+        "anagram": partial(anagram, networks[first], device, steps, rounds),
+        "digits": partial(digits, device),
+    }
+
+
+def _networks(name, config, asked, device, steps, rounds) -> list[dict]:
+    """Seconds a step and peak memory of a network, in our loop and in diffusers', for each (batch, dtype) asked."""
+    rows = []
+    for batch, dtype in asked:
+        rows += [row | {"dtype": _name(dtype)} for row in measure(name, config, dtype, device, batch, steps, rounds)]
+    return rows
+
+
+def correct(device: torch.device, steps: int) -> list[dict]:
+    """How far the miniature's pictures are from the processor's, in grey levels of 255: the largest and the mean difference."""
+    rows = []
+    for stage, level in (("stage_1", None), ("stage_2", 50)):
+        reference = _miniature(stage, level, FLOAT32, torch.device("cpu"), steps)
+        for dtype in (FLOAT32, *HALVES):
+            off = (_miniature(stage, level, dtype, device, steps) - reference).abs() * 127.5
+            rows.append({"stage": stage, "dtype": _name(dtype), "largest": off.max().item(), "mean": off.mean().item()})
+    return rows
+
+
+def _miniature(stage, level, dtype, device, steps):
+    """Four pictures of a random prompt by a stage of the miniature: (4, 3, size, size) on the CPU."""
+    loaded = load_stage(MINIATURE / stage, level, None, dtype, device)
+    generators = [torch.Generator().manual_seed(seed) for seed in range(4)]
+    embeds = torch.randn(2, TOKENS, 64, generator=torch.Generator().manual_seed(0))
+    x_T = randn((3, loaded.size, loaded.size), generators, device)
+    low = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    companion = None if level is None else loaded.companion(low, level, generators)
+    branch, nothing = Branch(embeds[:1].expand(4, -1, -1)), embeds[1:].expand(4, -1, -1)
+
+    def guided(x_t, t):
+        return predict(loaded.network, x_t, t, [branch], 3.0, nothing, companion)
+
+    pairs = timestep_pairs(spaced_timesteps("trailing", 1000, steps))
+    *_, last = denoise(loaded.schedule, guided, x_T, pairs, make_step("dpm_solver"), generators, loaded.threshold)
+    return last.x_t.float().cpu().clamp(-1, 1)
+
+
+def text_encoder(device: torch.device, config: dict) -> list[dict]:
+    """T5's encoder with random weights in float16: seconds to build it, seconds for a prompt, peak memory."""
+    _forget(device)
+    start, default = time.perf_counter(), torch.get_default_dtype()
+    torch.set_default_dtype(torch.float16)
+    try:
+        with device:
+            model = T5EncoderModel(T5Config(**config)).eval()
+    finally:
+        torch.set_default_dtype(default)
+    built = time.perf_counter() - start
+    tokens = torch.randint(config["vocab_size"], (1, TOKENS), device=device)
+    with torch.no_grad():
+        seconds = in_turn({"": lambda: model(tokens).last_hidden_state.cpu()}, 3)[""]
+    return [{"seconds to build": built, "seconds a prompt": sorted(seconds)[1], "peak memory (GB)": _peak(device)}]
+
+
+def anagram(config: dict, device: torch.device, steps: int, rounds: int) -> list[dict]:
+    """Eight guided anagrams of two views by stage I's network in float16: seconds a step, all views in one call."""
+    _forget(device)
+    own, _ = build(config, torch.float16, device)
+    embeds = torch.randn(8, TOKENS, config["encoder_hid_dim"], device=device, dtype=torch.float16)
+    prompts = own.read_prompts(embeds[:1], torch.zeros(32, dtype=torch.int64, device=device))
+    x_t = torch.randn(8, 3, config["sample_size"], config["sample_size"], device=device)
+    view = View("rotate_180", config["sample_size"])
+
+    def step():
+        x = torch.cat([x_t, view.view(x_t)]).repeat(2, 1, 1, 1).half()
+        with torch.no_grad():
+            for _ in range(steps):
+                out = own(x, 500, prompts)
+        return out.cpu()
+
+    seconds = sorted(in_turn({"": step}, rounds)[""])
+    return [
+        {
+            "batch": 8,
+            "views": 2,
+            "seconds a step": seconds[len(seconds) // 2] / steps,
+            "peak memory (GB)": _peak(device),
+        }
+    ]
+
+
+def digits(device: torch.device, n: int = 2000) -> list[dict]:
+    """Images a second on which the small U-Net trains, for several sizes of a batch."""
+    images, labels = torch.randn(n, 1, 28, 28, device=device), torch.randint(10, (n,), device=device)
+    recipe = {"muon_lr": 0.02, "adamw_lr": 0.002, "warm_up_steps": 30, "decay_per_epoch": 0.9, "ema": 0.998}
+
+    def train(trainer, batch):
+        return lambda: list(trainer.train_epoch(images, labels, batch))
+
+    rows = []
+    for batch in (32, 128, 512):
+        trainer = Trainer(SmallUNet(NoiseSchedule.cosine(300), class_conditioned=True).to(device), 0, **recipe)
+        seconds = in_turn({"": train(trainer, batch)}, 3)[""]
+        rows.append({"batch": batch, "images a second": n / sorted(seconds)[1]})
+    return rows
+
+
+def measure_parts(folder: Path, found: dict[str, Callable], about: dict, minutes: float) -> Iterator[str]:
+    """Measure the parts that are not in `folder` yet, until the minutes are over; yields the name of each that was begun.
+    `folder`/gpu.json then has all that are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + 60 * minutes
+    for name, part in found.items():
+        file = folder / f"{name.replace(': ', '_').replace(' ', '_').replace(',', '')}.json"
+        if (file.exists() and "error" not in json.loads(file.read_text())) or time.monotonic() > end:
+            continue
+        yield name
+        start = time.perf_counter()
+        try:
+            result = {"rows": part()}
+        except (RuntimeError, ValueError) as error:  # out of memory, or a version that has something else
+            result = {"error": f"{type(error).__name__}: {error}"[:500]}
+        file.write_text(json.dumps({"part": name, "seconds": time.perf_counter() - start} | about | result, indent=1))
+    kept = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json")) if file.name != "gpu.json"]
+    (folder / "gpu.json").write_text(json.dumps(kept, indent=1))
+
+
+def _forget(device):
+    """Start to count the peak of the GPU's memory again."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak(device):
+    return torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else 0.0
+
+
+def _name(dtype):
+    return str(dtype).removeprefix("torch.")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure on the machine's GPU. Raises ValueError if there is none."""
+    parser = argparse.ArgumentParser(description="Measure on one GPU, in parts.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--minutes", type=float, default=8, help="begin no part after this many minutes")
+    asked = parser.parse_args(arguments)
+    if not torch.cuda.is_available():
+        raise ValueError("this machine has no GPU that torch can use: nothing was measured")
+    device = torch.device("cuda")
+    about = {"GPU": torch.cuda.get_device_name(), "torch": torch.__version__}
+    for name in measure_parts(asked.folder, parts(device), about, asked.minutes):
+        print(name, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
