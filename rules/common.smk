@@ -612,7 +612,9 @@ def look_on():
     if workflow.local_exec and sys.stderr.isatty() and writers and not logger.isEnabledFor(logging.DEBUG):
         folder = tempfile.TemporaryDirectory(prefix="fun_")
         os.environ[FOLDER] = folder.name
-        display = Display(Path(folder.name), sys.stderr)
+        display = Display(
+            Path(folder.name), sys.stderr, bool({"JPY_PARENT_PID", "COLAB_RELEASE_TAG"} & os.environ.keys())
+        )
         display.start()
         writers[0].addFilter(display)
         atexit.register(lambda: (display.stop(), folder.cleanup()))

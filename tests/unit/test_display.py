@@ -74,6 +74,18 @@ def test_lines_make_way_for_messages_and_nothing_is_left(tmp_path, monkeypatch, 
     assert read().endswith(CLEAR)
 
 
+def test_a_notebook_has_one_line(tmp_path, monkeypatch, terminal):
+    out, read = terminal
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    tell("stage_1 miniature_prompts", "stage I", 3, 10, time.time() - 3)
+    display = Display(tmp_path, out, in_notebook=True)
+    display.draw()
+    drawn = read()
+    assert drawn.startswith("\r0 jobs done; stage_1 miniature_prompts: stage I: 30%|") and len(drawn) == 80
+    display.clear()
+    assert read().strip() == "" and "\x1b" not in drawn
+
+
 def test_a_terminal_that_is_gone_stops_nothing(tmp_path):
     closed = io.StringIO()
     closed.close()

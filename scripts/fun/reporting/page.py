@@ -28,7 +28,7 @@ from fun.reporting.rulers import interval_svg, ruler_svg
 RESOURCES = Path(__file__).parents[3] / "resources" / "report"
 LARGEST_IN_PAGE = 512  # pixels of a picture's long side
 LARGEST_PIXELATED = 128  # pixels: a picture whose short side is no longer is enlarged without smoothing
-SCREEN, PAGE_WIDTH = 800, 790  # pixels, of a desktop
+SCREEN, PAGE_WIDTH = 560, 790  # pixels: what a figure shows of its blocks at once, on a desktop
 HERO_STATES = 7  # pictures in a strip at the top of the page; fewer of wide ones, which are stacked
 HERO_STATES_WIDE = 5
 DEEPFLOYD = re.compile("deepfloyd|(^|/)IF-I", re.IGNORECASE)  # a repository of the hub, or a local copy of one

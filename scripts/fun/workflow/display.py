@@ -51,9 +51,10 @@ class Display(threading.Thread):
     """Draws these lines twice a second, under how many jobs are done, until `stop`. As a filter of what Snakemake writes to the
     terminal, it stands in for what it says of each job, and makes way for everything else; its log file has all."""
 
-    def __init__(self, folder: Path, terminal):
+    def __init__(self, folder: Path, terminal, in_notebook: bool = False):
+        """in_notebook: everything on one line, because a notebook knows no way back up."""
         super().__init__(daemon=True)
-        self.folder, self.terminal = folder, terminal
+        self.folder, self.terminal, self.in_notebook = folder, terminal, in_notebook
         self.lock, self.stopped, self.done = threading.Lock(), threading.Event(), "0 jobs done"
         self.silent_until = 0.0
 
@@ -79,12 +80,14 @@ class Display(threading.Thread):
         width, height = (columns or 80) - 1, (rows or 24) - 1
         lines = [self.done, *(line(*told, time.time(), width) for told in running(self.folder))][:height]
         with self.lock:
-            up = f"\x1b[{len(lines) - 1}A" if len(lines) > 1 else ""
-            self._write(CLEAR + "\n".join(lines) + up + "\r")
+            if self.in_notebook:
+                self._write(f"\r{'; '.join(' '.join(one.split()) for one in lines)[:width]:{width}}")
+            else:
+                self._write(CLEAR + "\n".join(lines) + f"\x1b[{len(lines) - 1}A" * (len(lines) > 1) + "\r")
 
     def clear(self) -> None:
         with self.lock:
-            self._write(CLEAR)
+            self._write(f"\r{'':79}\r" if self.in_notebook else CLEAR)
 
     def stop(self) -> None:
         """End the thread, and leave nothing on the terminal."""
