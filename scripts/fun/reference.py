@@ -148,7 +148,10 @@ def _table(rows) -> str:
     lines = ["| key | what it is | may be | default |", "|---|---|---|---|"]
     return "\n".join(
         lines
-        + ["| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+        + [
+            "| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|").replace("<", "&lt;") for cell in row) + " |"
+            for row in rows
+        ]
     )
 
 

@@ -243,7 +243,8 @@ def trained_network(model: dict, schedule, state: dict[str, Tensor]) -> Denoiser
 
 def cpu_has_bfloat16() -> bool:
     """Whether the processor computes in bfloat16 by itself; elsewhere it is slower than float32."""
-    return torch.cpu.get_capabilities().get("avx512_bf16", False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # PyTorch 2.9 does not tell
+    return capabilities().get("avx512_bf16", False)
 
 
 def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
