@@ -124,6 +124,25 @@ def test_the_notebook_has_no_outputs_and_every_cell_of_code_parses():
             assert cell["outputs"] == [] and cell["execution_count"] is None
 
 
+def test_every_output_of_a_rule_is_on_the_page_of_outputs():
+    page, spelled = (
+        (PROJECT / "docs/outputs.md").read_text(),
+        {"{digits}_seed_{seed}": "DIGITS_seed_SEED", "{n}": "N", "{so_far}": ""},
+    )
+    names = set()
+    for path in PROJECT.glob("rules/*.smk"):
+        for output in re.findall(r"    output:\n(.*?)\n    \w+:", path.read_text(), re.DOTALL):
+            found = re.findall(r'"(results/[^"]+)"', output)
+            names |= {
+                one.rsplit("/", 1)[1] for one in found if "side_by_side" not in one and "miniature_training" not in one
+            }
+    assert len(names) > 20
+    for name in names:
+        for wildcard, word in spelled.items():
+            name = name.replace(wildcard, word)
+        assert name in page, name
+
+
 # --- examples/minimal.py ---
 
 
