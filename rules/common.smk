@@ -631,7 +631,9 @@ def say_what_was_done():
     if digits is not None:
         folder = f"results/mnist/{digits['name']}/epoch_{digits['epochs'][-1]}/7777777777_seed_5"
         tries["ten sevens of your own, as pictures in a folder:"] = f"snakemake --cores 1 {folder}{options}"
-    logger.info(run_summary(time.time() - BEGAN, job_seconds(Path("results/benchmarks"), BEGAN), made, tries))
+    jobs = job_seconds(Path("results/benchmarks"), BEGAN)
+    if jobs or made:
+        logger.info(run_summary(time.time() - BEGAN, jobs, made, tries))
 
 
 def preflight():

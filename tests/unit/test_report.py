@@ -21,10 +21,10 @@ from PIL import Image
 
 from fun.reporting.charts import chart_svg, chart_table, ticks
 from fun.reporting.digit_figures import Epoch, Model, denoising_figure, samples_figure, schedules_figure
-from fun.reporting.figure import checksum, read_figure, write_figure
+from fun.reporting.figure import Figure, checksum, read_figure, write_figure
 from fun.reporting.notebook import show
 from fun.reporting.numerals import exponent_text, factor_text, number_text, size_text
-from fun.reporting.page import RESOURCES, SECTIONS, hero_strips, render_page, story
+from fun.reporting.page import RESOURCES, SECTIONS, fold, hero_strips, render_page, story
 from fun.reporting.provenance import made_table, value_text, without_folders
 from fun.reporting.score_table import COLUMNS, score_table
 from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
@@ -482,3 +482,26 @@ def test_a_figure_can_be_shown_alone_as_in_a_notebook(figures):
         assert (
             page.count('<article class="figure"') == 1 and f'id="figure-{figure.id}"' in page and 'id="details"' in page
         )
+
+
+def test_a_figure_shows_its_point_on_half_a_screen_and_loses_nothing():
+    """A judged grid of ten rows is cut, a table that nobody judges is not; what follows is behind a click, sliders are not."""
+
+    def grid(rows, columns, **panel):
+        return {"layout": "grid", "columns": columns, "rows": ["x"] * rows, "panels": [panel] * (rows * columns)}
+
+    judged, table, scrub = (
+        grid(10, 4, success=True),
+        grid(10, 4, success=None),
+        {"layout": "scrub", "panels": [{"state": "1"}]},
+    )
+    chart = {"layout": "chart", "panels": []}
+
+    def folded(*blocks):
+        figure = Figure(Path(), "f", "t", "", "", "sampling", list(blocks), [], {})
+        return [[(number, first, end) for number, _, first, end in part] for part in fold(figure)]
+
+    assert folded(judged) == [[(0, 0, 12)], [(0, 12, 40)]]
+    assert folded(table) == [[(0, 0, 40)], []]
+    assert folded(grid(1, 4, success=True), chart) == [[(0, 0, 4), (1, 0, 0)], []]
+    assert folded(judged, scrub, chart, judged) == [[(0, 0, 12), (1, 0, 1)], [(0, 12, 40), (2, 0, 0), (3, 0, 40)]]

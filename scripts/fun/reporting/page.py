@@ -29,6 +29,7 @@ RESOURCES = Path(__file__).parents[3] / "resources" / "report"
 LARGEST_IN_PAGE = 512  # pixels of a picture's long side
 LARGEST_PIXELATED = 128  # pixels: a picture whose short side is no longer is enlarged without smoothing
 SCREEN, PAGE_WIDTH = 560, 790  # pixels: what a figure shows of its blocks at once, on a desktop
+FEW_ROWS = 3
 HERO_STATES = 7  # pictures in a strip at the top of the page; fewer of wide ones, which are stacked
 HERO_STATES_WIDE = 5
 DEEPFLOYD = re.compile("deepfloyd|(^|/)IF-I", re.IGNORECASE)  # a repository of the hub, or a local copy of one
@@ -225,21 +226,36 @@ def states(panels):
 
 def fold(figure):
     """The blocks of a figure that are seen at once, and those behind a click: grids, rows and charts after the first that do not fit
-    one screen any more. Both as [(number of the block, block)]."""
+    half a screen any more, and of a tall grid of judged samples the rows that do not. Both as [(number of the block, block, its
+    first panel, the one after its last)]."""
     open_, folded, height = [], [], 0
     for number, block in enumerate(figure.blocks):
+        count = len(block["panels"])
         height += _height(block)
-        stays = number == 0 or height <= SCREEN or block["layout"] not in ("grid", "row", "chart")
-        (open_ if stays else folded).append((number, block))
+        if number > 0 and height > SCREEN and block["layout"] in ("grid", "row", "chart"):
+            folded.append((number, block, 0, count))
+            continue
+        seen = _rows_seen(block) * block.get("columns", count) if block["layout"] == "grid" else count
+        open_.append((number, block, 0, min(seen, count)))
+        if seen < count:
+            folded.append((number, block, seen, count))
     return open_, folded
+
+
+def _rows_seen(block):
+    """How many rows of a grid are seen at once: all, unless they are many samples that a judge has read, which are alike."""
+    rows = -(-len(block["panels"]) // block["columns"])
+    judged = any(panel.get("success") is not None for panel in block["panels"])
+    return max(FEW_ROWS, int(SCREEN // (_height(block) / rows))) if judged and _height(block) > SCREEN else rows
 
 
 def _height(block):
     """About how many pixels high a block is on a desktop; two charts stand side by side."""
-    count = len(block["panels"])
+    count, columns = len(block["panels"]), block.get("columns", 1)
     match block["layout"]:
         case "grid":
-            return -(-count // block["columns"]) * (min(250, PAGE_WIDTH / block["columns"]) + 35)
+            largest = 240 if "rows" not in block else 160 if columns <= 5 else PAGE_WIDTH
+            return -(-count // columns) * (min(largest, PAGE_WIDTH / columns) + 35)
         case "flip":
             return 330 * -(-len(states(block["panels"])) // 2)
         case "row":

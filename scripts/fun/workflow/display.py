@@ -37,14 +37,8 @@ def line(job: str, description: str, done: int, total: int, began: float, now: f
     return tqdm.format_meter(done, total, max(now - began, 1e-3), ncols=width, prefix=name[: width // 2])[:width]
 
 
-ROUTINE = {
-    "JOB_INFO",
-    "GROUP_INFO",
-    "JOB_STARTED",
-    "JOB_FINISHED",
-    "PROGRESS",
-    "RESOURCES_INFO",
-}  # of Snakemake's LogEvent
+# Of Snakemake's LogEvent: what it says of each job.
+ROUTINE = {"JOB_INFO", "GROUP_INFO", "JOB_STARTED", "JOB_FINISHED", "PROGRESS", "RESOURCES_INFO"}
 
 
 class Display(threading.Thread):
