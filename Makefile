@@ -5,7 +5,7 @@
 # make benchmark  three quarters of an hour of measuring, ending in results/side_by_side/table.md; leave the machine alone meanwhile
 # make docs       docs/configuration.md and docs/library.md from the schemas and docstrings, and the project's address
 # All set up .venv first. Another Python: make PYTHON=/path/to/python3.12 report
-# Where there is no GPU, PyTorch without CUDA, 1 GB in place of 5: make TORCH_INDEX=https://download.pytorch.org/whl/cpu report
+# Where there is no GPU, PyTorch without CUDA, 1 GB in all in place of 6: make TORCH_INDEX=https://download.pytorch.org/whl/cpu report
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -2,7 +2,7 @@
 
     PYTHONPATH=scripts python examples/minimal.py        # minutes on a laptop; the ten digits are in minimal.png
 
-The same network, schedule and steps as in the workflow; the loop is written out here, the workflow's is `denoise()`.
+The workflow's network and noise schedule, with plain AdamW, and DDPM's steps. The loop is written out here, the workflow's is `denoise()`.
 """
 
 import sys

@@ -204,7 +204,7 @@ const PLAYS = {
     const epoch = choice(about.digits.epochs.map((one) => [String(one), `epoch ${one}`]), String(about.digits.epochs.at(-1)));
     const digit = digitChoice(about, 3);
     stage(place, {
-      fields: [field("trained up to", epoch), field(about.thing, digit)],
+      fields: [field("trained up to", epoch), field("drawn as", digit)],
       prepare: () => ({ model: digitModel(about, epoch.value), branches: [{ cond: Number(digit.value) }] }),
       finish: (x, { model }) => `The classifier reads: ${said(model.read(x), about.names)}.`,
     });
@@ -358,13 +358,17 @@ function offerRuns(about) {
 function runOf(panel, about) {
   const made = Object.fromEntries(madeOf(panel)), section = panel.closest("section").id;
   if (!RUNS[section] || !made.sampler || made.spacing !== "trailing" || (made.path ?? "–") !== "–") return null;
-  return RUNS[section](made, panel, about);
+  const run = RUNS[section](made, panel, about);
+  const { steps, guidance } = run?.fields ?? {};
+  const fits = steps <= 40 && guidance <= 10 && Number.isInteger(2 * guidance); // what the play's sliders can say
+  return fits && document.querySelector(`[data-play="${run.play}"]`) ? run : null;
 }
 
 function walkOf(made) { return { steps: made.steps ?? made["num steps"], guidance: made["guidance scale"], sampler: made.sampler }; }
 
 function ofMiniature(made) {
-  return made.stage === "Stage I" && /(^|\/)miniature\/stage_1$/.test(made.model) && !made["negative prompt"] && made.sampler !== "ddpm";
+  return made.stage === "Stage I" && /(^|\/)miniature\/stage_1$/.test(made.model) && !made["negative prompt"] && made.sampler !== "ddpm"
+    && (made["guidance interval"] ?? "0 – 1") === "0 – 1";
 }
 
 // By section, as the plays are.

@@ -1,6 +1,6 @@
 """The library's door: what a notebook or another project imports.
 
-    pip install .                     # in a clone; or without it: PYTHONPATH=scripts
+    pip install -e .                  # in a clone; or without it: PYTHONPATH=scripts
     from fun.api import NoiseSchedule, denoise
 
 No rule and no script imports this module, so that a job depends only on the code that it uses. docs/library.md is made from it.

@@ -45,7 +45,10 @@ def plan(lines: list[str]) -> tuple[list[str], list[str]]:
             continue
         here = installed(name)
         if here is None:
-            missing.append(line)
+            fits = name == "torchvision" and installed(
+                "torch"
+            )  # pip finds the one that goes with the torch that is kept
+            missing.append(name if fits else line)
         elif numbers(here) >= KEPT.get(name, numbers(pinned)):
             kept.append(f"{name}=={here}")
         elif name in ("torch", "torchvision"):

@@ -205,11 +205,13 @@ def address() -> dict[str, str]:
 
 
 def addressed(text: str, known: dict[str, str]) -> str:
-    """A text with the addresses of `address` in place of those `known` so far."""
-    for name, now in address().items():
-        for form in (lambda url: url, lambda url: url.removeprefix("https://github.com/")):
-            text = text.replace(form(known[name]), form(now))
-    return text
+    """A text with the addresses of `address` in place of those `known` so far; the repository's also where it is only named."""
+    both = {known[name]: now for name, now in address().items()}
+    both |= {
+        old.removeprefix("https://github.com/"): now.removeprefix("https://github.com/") for old, now in both.items()
+    }
+    pattern = "|".join(re.escape(old) for old in sorted(both, key=len, reverse=True))
+    return re.sub(rf"(?<![\w.-])(?:{pattern})(?![\w.-])", lambda match: both[match[0]], text)
 
 
 def known_address() -> dict[str, str]:

@@ -80,8 +80,10 @@ def test_every_part_is_measured_once_and_a_failed_one_again(small_parts, tmp_pat
     assert kept.keys() == small_parts.keys() and kept["text_encoder"]["error"] == "RuntimeError: out of memory"
     assert kept["correct"]["rows"][0] == {"stage": "stage_1", "dtype": "float32", "largest": 0, "mean": 0}
     assert kept["anagram"]["rows"][0]["seconds a step"] > 0 and kept["digits"]["rows"][2]["images a second"] > 0
-    assert list(gpu.measure_parts(tmp_path, small_parts, {}, minutes=5)) == ["text_encoder"]
-    assert list(gpu.measure_parts(tmp_path, small_parts, {}, minutes=5)) == []
+    for expected in (["text_encoder"], []):
+        assert list(gpu.measure_parts(tmp_path, small_parts, {"GPU": "none"}, minutes=5)) == expected
+    one = {"text_encoder": small_parts["text_encoder"]}
+    assert list(gpu.measure_parts(tmp_path, one, {"GPU": "another"}, minutes=5)) == ["text_encoder"]
     assert "error" not in json.dumps(json.loads((tmp_path / "gpu.json").read_text()))
 
 

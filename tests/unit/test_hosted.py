@@ -21,6 +21,14 @@ def test_what_is_there_and_will_do_is_kept(here):
     assert hosted.plan(LINES) == (["snakemake==9.27.1"], ["numpy==2.0.2", "torch==2.9.1+cu128"])
 
 
+def test_torchvision_is_chosen_for_the_torch_that_is_kept(here):
+    lines = ["torch==2.15.0", "torchvision==0.29.2"]
+    here(torch="2.9.1")
+    assert hosted.plan(lines) == (["torchvision"], ["torch==2.9.1"])
+    here()
+    assert hosted.plan(lines) == (lines, [])
+
+
 def test_what_is_too_old_is_replaced_but_for_torch(here):
     here(torch="2.10.0", numpy="1.26.4", snakemake="8.0.0")
     assert hosted.plan(LINES) == (["numpy==2.4.6", "snakemake==9.27.1"], ["torch==2.10.0"])

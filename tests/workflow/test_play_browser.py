@@ -289,6 +289,7 @@ def test_what_plays_can_be_reached_by_everyone(visit, scheme):
     for name in ("digits", "drawing", "inside", "hole"):
         opened(page, name)
     page.wait_for_timeout(1500)
+    assert not any("undefined" in text for text in page.locator(".playground").all_inner_texts())
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     found = Axe().run(page, context=".playground", options={"resultTypes": ["violations"]})
     assert not found.response["violations"], found.generate_report()

@@ -159,17 +159,23 @@ def measure_parts(folder: Path, found: dict[str, Callable], about: dict, minutes
     end = time.monotonic() + 60 * minutes
     for name, part in found.items():
         file = folder / f"{name.replace(': ', '_').replace(' ', '_').replace(',', '')}.json"
-        if (file.exists() and "error" not in json.loads(file.read_text())) or time.monotonic() > end:
+        if _is_measured(file, about) or time.monotonic() > end:
             continue
         yield name
         start = time.perf_counter()
         try:
             result = {"rows": part()}
-        except (RuntimeError, ValueError) as error:  # out of memory, or a version that has something else
+        except Exception as error:  # out of memory, or a version that has something else
             result = {"error": f"{type(error).__name__}: {error}"[:500]}
         file.write_text(json.dumps({"part": name, "seconds": time.perf_counter() - start} | about | result, indent=1))
     kept = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json")) if file.name != "gpu.json"]
     (folder / "gpu.json").write_text(json.dumps(kept, indent=1))
+
+
+def _is_measured(file, about):
+    """Whether a part's file has its rows, from this machine."""
+    kept = json.loads(file.read_text()) if file.exists() else {"error": ""}
+    return "error" not in kept and about.items() <= kept.items()
 
 
 def _forget(device):
@@ -188,7 +194,7 @@ def _name(dtype):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure on the machine's GPU. Raises ValueError if there is none."""
+    """Measure on the machine's GPU. Raises ValueError if there is none, or if parts are still missing at the end."""
     parser = argparse.ArgumentParser(description="Measure on one GPU, in parts.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=8, help="begin no part after this many minutes")
@@ -199,6 +205,12 @@ def main(arguments: list[str] | None = None) -> None:
     about = {"GPU": torch.cuda.get_device_name(), "torch": torch.__version__}
     for name in measure_parts(asked.folder, parts(device), about, asked.minutes):
         print(name, flush=True)
+    kept = json.loads((asked.folder / "gpu.json").read_text())
+    failed = [f"{part['part']} ({part['error']})" for part in kept if "error" in part]
+    if failed or len(kept) < len(parts(device)):
+        raise ValueError(
+            f"{len(parts(device)) - len(kept)} parts are not measured yet: start it again. Failed: {'; '.join(failed) or 'none'}"
+        )
 
 
 if __name__ == "__main__":

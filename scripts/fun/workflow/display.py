@@ -42,8 +42,9 @@ ROUTINE = {"JOB_INFO", "GROUP_INFO", "JOB_STARTED", "JOB_FINISHED", "PROGRESS", 
 
 
 class Display(threading.Thread):
-    """Draws these lines twice a second, under how many jobs are done, until `stop`. As a filter of what Snakemake writes to the
-    terminal, it stands in for what it says of each job, and makes way for everything else; its log file has all."""
+    """Draws these lines twice a second, under how many jobs are done, until `stop`. As a filter of Snakemake's handler for the
+    terminal it hides the messages about single jobs, for which these lines stand, and clears the lines before any other message.
+    Snakemake's own log file has everything."""
 
     def __init__(self, folder: Path, terminal, in_notebook: bool = False):
         """in_notebook: everything on one line, because a notebook knows no way back up."""
@@ -70,7 +71,10 @@ class Display(threading.Thread):
 
     def draw(self) -> None:
         """Draw the lines, and leave the cursor where they begin: whoever writes next writes over them."""
-        columns, rows = os.get_terminal_size(self.terminal.fileno())
+        try:
+            columns, rows = os.get_terminal_size(self.terminal.fileno())
+        except (OSError, ValueError):  # the terminal is gone
+            return
         width, height = (columns or 80) - 1, (rows or 24) - 1
         lines = [self.done, *(line(*told, time.time(), width) for told in running(self.folder))][:height]
         with self.lock:

@@ -30,7 +30,7 @@ def run_summary(took: float, jobs: dict[str, tuple[int, float]], report: str | N
     """
     lines = []
     if jobs:
-        lines.append(f"Finished after {clock(took)}. The jobs took, each on its own:")
+        lines.append(f"Finished after {clock(took)}. Time in jobs, some of them side by side:")
         shown = list(jobs.items())
         rest = shown[SHOWN:]
         rows = [(rule, n, seconds) for rule, (n, seconds) in shown[:SHOWN]]
@@ -38,7 +38,13 @@ def run_summary(took: float, jobs: dict[str, tuple[int, float]], report: str | N
             rows.append(("others", sum(n for _, (n, _) in rest), sum(seconds for _, (_, seconds) in rest)))
         lines += [f"  {rule:<20} {clock(seconds):>7}  {n} job{'s' if n > 1 else ''}" for rule, n, seconds in rows]
     if report:
-        lines += ["", f"The report: {report}", "Open it in a browser; it needs no network.", "", "To try next:"]
+        lines += [
+            "",
+            f"The report: {report}",
+            "Open it in a browser; it needs no network.",
+            "",
+            "To try next, after `source .venv/bin/activate` or the like:",
+        ]
         lines += [line for what, command in tries.items() for line in (f"  {what}", f"    {command}")]
     return "\n".join(lines)
 
