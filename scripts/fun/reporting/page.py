@@ -28,8 +28,8 @@ from fun.reporting.rulers import interval_svg, ruler_svg
 RESOURCES = Path(__file__).parents[3] / "resources" / "report"
 LARGEST_IN_PAGE = 512  # pixels of a picture's long side
 LARGEST_PIXELATED = 128  # pixels: a picture whose short side is no longer is enlarged without smoothing
-SCREEN, PAGE_WIDTH = 560, 790  # pixels: what a figure shows of its blocks at once, on a desktop
-FEW_ROWS = 3
+SCREEN, PAGE_WIDTH = 500, 790  # pixels: what a figure shows of its blocks at once, on a desktop
+FEW_ROWS, FEW_FLIPS = 3, 2
 HERO_STATES = 7  # pictures in a strip at the top of the page; fewer of wide ones, which are stacked
 HERO_STATES_WIDE = 5
 DEEPFLOYD = re.compile("deepfloyd|(^|/)IF-I", re.IGNORECASE)  # a repository of the hub, or a local copy of one
@@ -226,8 +226,8 @@ def states(panels):
 
 def fold(figure):
     """The blocks of a figure that are seen at once, and those behind a click: grids, rows and charts after the first that do not fit
-    half a screen any more, and of a tall grid of judged samples the rows that do not. Both as [(number of the block, block, its
-    first panel, the one after its last)]."""
+    half a screen any more, and of many judged samples, which are alike, those that do not. Both as [(number of the block, block,
+    its first panel, the one after its last)]."""
     open_, folded, height = [], [], 0
     for number, block in enumerate(figure.blocks):
         count = len(block["panels"])
@@ -235,18 +235,24 @@ def fold(figure):
         if number > 0 and height > SCREEN and block["layout"] in ("grid", "row", "chart"):
             folded.append((number, block, 0, count))
             continue
-        seen = _rows_seen(block) * block.get("columns", count) if block["layout"] == "grid" else count
-        open_.append((number, block, 0, min(seen, count)))
+        seen = _seen(block)
+        open_.append((number, block, 0, seen))
         if seen < count:
             folded.append((number, block, seen, count))
     return open_, folded
 
 
-def _rows_seen(block):
-    """How many rows of a grid are seen at once: all, unless they are many samples that a judge has read, which are alike."""
-    rows = -(-len(block["panels"]) // block["columns"])
-    judged = any(panel.get("success") is not None for panel in block["panels"])
-    return max(FEW_ROWS, int(SCREEN // (_height(block) / rows))) if judged and _height(block) > SCREEN else rows
+def _seen(block):
+    """How many panels of a block are seen at once: of judged samples those of the rows that fit, or of two flips."""
+    count = len(block["panels"])
+    if not any(panel.get("success") is not None for panel in block["panels"]):
+        return count
+    if block["layout"] == "flip":
+        return sum(len(group) for _, group in states(block["panels"])[:FEW_FLIPS])
+    if block["layout"] == "grid" and _height(block) > SCREEN:
+        rows = -(-count // block["columns"])
+        return min(count, max(FEW_ROWS, int(SCREEN // (_height(block) / rows))) * block["columns"])
+    return count
 
 
 def _height(block):
