@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from fun import api
+from fun.data.files import write_whole
 from fun.workflow.experiments import read_schema, tasks_of
 
 PROJECT = Path(__file__).parents[2]
@@ -226,6 +227,6 @@ if __name__ == "__main__":
     known = known_address()
     for file in ADDRESSED:
         path = PROJECT / file
-        path.write_text(addressed(path.read_text(encoding="utf-8"), known), encoding="utf-8")
-    (PROJECT / "docs/configuration.md").write_text(configuration(), encoding="utf-8")
-    (PROJECT / "docs/library.md").write_text(library(), encoding="utf-8")
+        write_whole(path, addressed(path.read_text(encoding="utf-8"), known))
+    write_whole(PROJECT / "docs/configuration.md", configuration())
+    write_whole(PROJECT / "docs/library.md", library())

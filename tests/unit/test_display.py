@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import pty
+import select
 import subprocess
 import sys
 import time
@@ -46,8 +47,15 @@ def test_nobody_is_told_where_no_terminal_looks_on(tmp_path, monkeypatch):
 def terminal():
     """(what a program writes to, a function that reads what has come)."""
     master, slave = pty.openpty()
+
+    def read():
+        text = b""
+        while select.select([master], [], [], 0.2)[0]:
+            text += os.read(master, 65536)
+        return text.decode()
+
     with open(slave, "w") as out:
-        yield out, lambda: os.read(master, 65536).decode()
+        yield out, read
     os.close(master)
 
 

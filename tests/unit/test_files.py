@@ -69,8 +69,13 @@ ELSEWHERE = {
     "draw_digits.py": ['Image.fromarray(picture.numpy()).save(folder / f"{name}.png")'],  # in whole_folder
     "fun/data/files.py": ['with whole_file(path) as temporary, open(temporary, "wb") as file:'],
     "fun/workflow/log.py": [
-        'log = open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 (open as long as the job runs)'
+        'log = open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 (open as long as the job runs)',
+        'file.with_suffix(".new").write_text(json.dumps([job, description, done, total, began]))',  # gone after the run
     ],
+    "fun/data/devices.py": [  # a lock: nothing is written
+        'file = open(folder / f"{name}_{slot}.lock", "a")  # noqa: SIM115 (open as long as the process runs)'
+    ],
+    "fun/hosted.py": ['constraints.write_text("\\n".join(kept))'],  # gone after the installation
 }
 
 

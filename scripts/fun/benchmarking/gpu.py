@@ -20,6 +20,7 @@ from transformers import T5Config, T5EncoderModel
 from fun.benchmarking.full_size import NETWORKS, build, measure
 from fun.benchmarking.rates import in_turn
 from fun.benchmarking.sizes import TOKENS
+from fun.data.files import write_json
 from fun.data.timesteps import spaced_timesteps, timestep_pairs
 from fun.diffusion.cascade import load_stage
 from fun.diffusion.guidance import Branch, predict
@@ -167,9 +168,9 @@ def measure_parts(folder: Path, found: dict[str, Callable], about: dict, minutes
             result = {"rows": part()}
         except Exception as error:  # out of memory, or a version that has something else
             result = {"error": f"{type(error).__name__}: {error}"[:500]}
-        file.write_text(json.dumps({"part": name, "seconds": time.perf_counter() - start} | about | result, indent=1))
+        write_json(file, {"part": name, "seconds": time.perf_counter() - start} | about | result)
     kept = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json")) if file.name != "gpu.json"]
-    (folder / "gpu.json").write_text(json.dumps(kept, indent=1))
+    write_json(folder / "gpu.json", kept)
 
 
 def _is_measured(file, about):
