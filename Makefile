@@ -1,4 +1,4 @@
-# make quick      the whole workflow, small: two minutes on two cores, ending in results/report.html
+# make quick      the whole workflow, small: a few minutes on two cores, ending in results/report.html
 # make report     the whole workflow on every core, ending in results/report.html
 # make test       the tests; make test-fast: those that start neither Snakemake nor a browser
 # make lint       what the code looks like
