@@ -436,7 +436,7 @@ def section(wildcards):
 def picture_labels(wildcards):
     """The columns by which Snakemake's own report filters an experiment's pictures."""
     shown = experiment(wildcards)
-    views = [view["view"] for view in shown.get("views", [])] + [shown["view"] for _ in range("view" in shown)]
+    views = [one["view"] for one in shown.get("views", [shown] if "view" in shown else [])]
     labels = labels_of(wildcards.picture, prompts_of(shown), views)
     # Full-width braces, because others would be wildcards to the report.
     return {name: label.replace("{", "｛").replace("}", "｝") for name, label in labels.items()}

@@ -5,6 +5,7 @@ configuration; the widths of the others are guesses that give about the publishe
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from statistics import median
 
@@ -39,15 +40,22 @@ GUIDANCE_SCALE = 7.0
 THRESHOLD = {"ratio": 0.95, "sample_max_value": 1.5}
 
 
-def build(config: dict, dtype: torch.dtype, device: torch.device) -> tuple[nn.Module, UNet2DConditionModel]:
-    """The network with random weights, created on the device in the dtype: ours and diffusers', which share their weights."""
+@contextmanager
+def created_in(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    """What is created meanwhile is of this dtype and on this device from the start: a copy would not fit beside it."""
     default = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with torch.device(device):
-            unet = UNet2DConditionModel.from_config(config)
+        with device:
+            yield
     finally:
         torch.set_default_dtype(default)
+
+
+def build(config: dict, dtype: torch.dtype, device: torch.device) -> tuple[nn.Module, UNet2DConditionModel]:
+    """The network with random weights, created on the device in the dtype: ours and diffusers', which share their weights."""
+    with created_in(dtype, device):
+        unet = UNet2DConditionModel.from_config(config)
     with torch.no_grad():  # random weights amplify rounding from step to step; trained ones do not
         unet.conv_out.weight *= 0.1
     with torch.device("meta"):
@@ -56,11 +64,11 @@ def build(config: dict, dtype: torch.dtype, device: torch.device) -> tuple[nn.Mo
     return tuple(one.eval().requires_grad_(False) for one in (own, unet))
 
 
-def ours(unet: nn.Module, embeds: dict[str, Tensor], low: Tensor | None, batch: int, steps: int) -> Tensor:
-    """Draw `batch` guided samples (N, 3, size, size) with this project's loop."""
-    schedule, level = NoiseSchedule.cosine(1000), None if low is None else NOISE_LEVEL
+def sampler_of(unet: nn.Module, embeds: dict[str, Tensor], steps: int, noise_level: int | None = None) -> Sampler:
+    """This project's sampler on such a network; noise_level: of stage II."""
+    schedule = NoiseSchedule.cosine(1000)
     stage = Stage(
-        network=Network(lambda: unet, schedule, 3, "epsilon", level),
+        network=Network(lambda: unet, schedule, 3, "epsilon", noise_level),
         schedule=schedule,
         channels=3,
         size=unet.config.sample_size,
@@ -69,8 +77,16 @@ def ours(unet: nn.Module, embeds: dict[str, Tensor], low: Tensor | None, batch: 
         device=unet.conv_in.weight.device,
         noising=schedule,
     )
+    grid = stage.size if noise_level is None else stage.size // 4
+    return Sampler(
+        stage, embeds, grid, "ddpm", steps, "leading", "learned", True, GUIDANCE_SCALE, noise_level=noise_level
+    )
+
+
+def ours(unet: nn.Module, embeds: dict[str, Tensor], low: Tensor | None, batch: int, steps: int) -> Tensor:
+    """Draw `batch` guided samples (N, 3, size, size) with this project's loop."""
     samples = [{"prompt": "a prompt", "seed": seed} for seed in range(batch)]
-    sampler = Sampler(stage, embeds, 64, "ddpm", steps, "leading", "learned", True, GUIDANCE_SCALE, noise_level=level)
+    sampler = sampler_of(unet, embeds, steps, None if low is None else NOISE_LEVEL)
     return text_to_image(sampler, samples, low)["x_0"]
 
 

@@ -11,30 +11,25 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import product
 from pathlib import Path
+from statistics import median
 
 import torch
 from transformers import T5Config, T5EncoderModel
 
-from fun.benchmarking.full_size import NETWORKS, build, measure
+from fun.benchmarking.full_size import NETWORKS, build, created_in, measure, sampler_of
 from fun.benchmarking.rates import in_turn
 from fun.benchmarking.sizes import TOKENS
 from fun.data.files import write_json
-from fun.data.timesteps import spaced_timesteps, timestep_pairs
 from fun.diffusion.cascade import load_stage
-from fun.diffusion.guidance import Branch, predict
-from fun.diffusion.sampling import denoise, make_step, randn
+from fun.diffusion.experiments import Sampler, text_to_image, visual_anagram
 from fun.diffusion.schedule import NoiseSchedule
-from fun.diffusion.views import View
 from fun.networks.mnist_unets import SmallUNet
 from fun.training.trainer import Trainer
 
 MINIATURE = Path(__file__).parents[3] / "resources" / "miniature"
 T5_XXL = {"vocab_size": 32128, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
 T5_XXL |= {"feed_forward_proj": "gated-gelu"}
-BATCHES = (1, 8, 16)
-FLOAT32, HALVES = torch.float32, (torch.float16, torch.bfloat16)
 
 
 def parts(
@@ -42,13 +37,14 @@ def parts(
 ) -> dict[str, Callable]:
     """{name: a function that measures it and returns rows}, the most important first. networks, t5: configs, for tests small ones."""
     found = {"correct": partial(correct, device, min(steps, 10)), "text_encoder": partial(text_encoder, device, t5)}
-    sizes = [("fits", (1,), HALVES[:1]), ("float16", BATCHES[1:], HALVES[:1]), ("bfloat16", BATCHES[:2], HALVES[1:])]
-    for what, batches, dtypes in sizes:
+    for what, batches, dtype in (
+        ("fits", (1,), "float16"),
+        ("float16", (8, 16), "float16"),
+        ("bfloat16", (1, 8), "bfloat16"),
+    ):
         for name, config in networks.items():
-            asked = list(product(batches, dtypes))
-            found[f"{what}: {name}"] = partial(
-                _networks, name, config, asked, device, steps if what != "fits" else 2, rounds
-            )
+            how = (device, batches, dtype, 2 if what == "fits" else steps, rounds)
+            found[f"{what}: {name}"] = partial(_networks, name, config, *how)
     first = next(iter(networks))
     return found | {
         "anagram": partial(anagram, networks[first], device, steps, rounds),
@@ -56,11 +52,12 @@ def parts(
     }
 
 
-def _networks(name, config, asked, device, steps, rounds) -> list[dict]:
-    """Seconds a step and peak memory of a network, in our loop and in diffusers', for each (batch, dtype) asked."""
+def _networks(name, config, device, batches, dtype, steps, rounds) -> list[dict]:
+    """Seconds a step and peak memory of a network, in our loop and in diffusers', for each size of a batch."""
     rows = []
-    for batch, dtype in asked:
-        rows += [row | {"dtype": _name(dtype)} for row in measure(name, config, dtype, device, batch, steps, rounds)]
+    for batch in batches:
+        measured = measure(name, config, getattr(torch, dtype), device, batch, steps, rounds)
+        rows += [row | {"dtype": dtype} for row in measured]
     return rows
 
 
@@ -68,73 +65,52 @@ def correct(device: torch.device, steps: int) -> list[dict]:
     """How far the miniature's pictures are from the processor's, in grey levels of 255: the largest and the mean difference."""
     rows = []
     for stage, level in (("stage_1", None), ("stage_2", 50)):
-        reference = _miniature(stage, level, FLOAT32, torch.device("cpu"), steps)
-        for dtype in (FLOAT32, *HALVES):
+        reference = _miniature(stage, level, "float32", torch.device("cpu"), steps)
+        for dtype in ("float32", "float16", "bfloat16"):
             off = (_miniature(stage, level, dtype, device, steps) - reference).abs() * 127.5
-            rows.append({"stage": stage, "dtype": _name(dtype), "largest": off.max().item(), "mean": off.mean().item()})
+            rows.append({"stage": stage, "dtype": dtype, "largest": off.max().item(), "mean": off.mean().item()})
     return rows
 
 
 def _miniature(stage, level, dtype, device, steps):
     """Four pictures of a random prompt by a stage of the miniature: (4, 3, size, size) on the CPU."""
-    loaded = load_stage(MINIATURE / stage, level, None, dtype, device)
-    generators = [torch.Generator().manual_seed(seed) for seed in range(4)]
-    embeds = torch.randn(2, TOKENS, 64, generator=torch.Generator().manual_seed(0))
-    x_T = randn((3, loaded.size, loaded.size), generators, device)
-    low = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    companion = None if level is None else loaded.companion(low, level, generators)
-    branch, nothing = Branch(embeds[:1].expand(4, -1, -1)), embeds[1:].expand(4, -1, -1)
-
-    def guided(x_t, t):
-        return predict(loaded.network, x_t, t, [branch], 3.0, nothing, companion)
-
-    pairs = timestep_pairs(spaced_timesteps("trailing", 1000, steps))
-    *_, last = denoise(loaded.schedule, guided, x_T, pairs, make_step("dpm_solver"), generators, loaded.threshold)
-    return last.x_t.float().cpu().clamp(-1, 1)
+    loaded = load_stage(MINIATURE / stage, level, None, getattr(torch, dtype), device)
+    generator = torch.Generator().manual_seed(0)
+    embeds = {prompt: torch.randn(TOKENS, 64, generator=generator) for prompt in ("", "a prompt")}
+    low = torch.rand(4, 3, 16, 16, generator=generator) * 2 - 1 if level else None
+    sampler = Sampler(loaded, embeds, 16, "dpm_solver", steps, "trailing", "learned", True, 3.0, noise_level=level)
+    samples = [{"prompt": "a prompt", "seed": seed} for seed in range(4)]
+    return text_to_image(sampler, samples, low)["x_0"].float().cpu().clamp(-1, 1)
 
 
 def text_encoder(device: torch.device, config: dict) -> list[dict]:
     """T5's encoder with random weights in float16: seconds to build it, seconds for a prompt, peak memory."""
     _forget(device)
-    start, default = time.perf_counter(), torch.get_default_dtype()
-    torch.set_default_dtype(torch.float16)
-    try:
-        with device:
-            model = T5EncoderModel(T5Config(**config)).eval()
-    finally:
-        torch.set_default_dtype(default)
+    start = time.perf_counter()
+    with created_in(torch.float16, device):
+        model = T5EncoderModel(T5Config(**config)).eval()
     built = time.perf_counter() - start
     tokens = torch.randint(config["vocab_size"], (1, TOKENS), device=device)
     with torch.no_grad():
         seconds = in_turn({"": lambda: model(tokens).last_hidden_state.cpu()}, 3)[""]
-    return [{"seconds to build": built, "seconds a prompt": sorted(seconds)[1], "peak memory (GB)": _peak(device)}]
+    return [{"seconds to build": built, "seconds a prompt": median(seconds), "peak memory (GB)": _peak(device)}]
 
 
 def anagram(config: dict, device: torch.device, steps: int, rounds: int) -> list[dict]:
-    """Eight guided anagrams of two views by stage I's network in float16: seconds a step, all views in one call."""
+    """Eight guided anagrams of two views by stage I's network in float16, in our loop: seconds a step, peak memory."""
     _forget(device)
     own, _ = build(config, torch.float16, device)
-    embeds = torch.randn(8, TOKENS, config["encoder_hid_dim"], device=device, dtype=torch.float16)
-    prompts = own.read_prompts(embeds[:1], torch.zeros(32, dtype=torch.int64, device=device))
-    x_t = torch.randn(8, 3, config["sample_size"], config["sample_size"], device=device)
-    view = View("rotate_180", config["sample_size"])
+    prompts = ("", "a prompt", "another")
+    sampler = sampler_of(own, {prompt: torch.randn(TOKENS, config["encoder_hid_dim"]) for prompt in prompts}, steps)
+    samples = [{"seed": seed} for seed in range(8)]
+    shown = zip(prompts[1:], ("identity", "rotate_180"), strict=True)
+    views = [{"view": view, "prompt": prompt, "seed": 0} for prompt, view in shown]
 
-    def step():
-        x = torch.cat([x_t, view.view(x_t)]).repeat(2, 1, 1, 1).half()
-        with torch.no_grad():
-            for _ in range(steps):
-                out = own(x, 500, prompts)
-        return out.cpu()
+    def draw():
+        return visual_anagram(sampler, samples, None, views=views, away=0)["x_0"].cpu()
 
-    seconds = sorted(in_turn({"": step}, rounds)[""])
-    return [
-        {
-            "batch": 8,
-            "views": 2,
-            "seconds a step": seconds[len(seconds) // 2] / steps,
-            "peak memory (GB)": _peak(device),
-        }
-    ]
+    seconds = median(in_turn({"": draw}, rounds)[""])
+    return [{"batch": 8, "views": 2, "seconds a step": seconds / steps, "peak memory (GB)": _peak(device)}]
 
 
 def digits(device: torch.device, n: int = 2000) -> list[dict]:
@@ -149,7 +125,7 @@ def digits(device: torch.device, n: int = 2000) -> list[dict]:
     for batch in (32, 128, 512):
         trainer = Trainer(SmallUNet(NoiseSchedule.cosine(300), class_conditioned=True).to(device), 0, **recipe)
         seconds = in_turn({"": train(trainer, batch)}, 3)[""]
-        rows.append({"batch": batch, "images a second": n / sorted(seconds)[1]})
+        rows.append({"batch": batch, "images a second": n / median(seconds)})
     return rows
 
 
@@ -188,10 +164,6 @@ def _forget(device):
 
 def _peak(device):
     return torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else 0.0
-
-
-def _name(dtype):
-    return str(dtype).removeprefix("torch.")
 
 
 def main(arguments: list[str] | None = None) -> None:
