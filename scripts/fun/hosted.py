@@ -12,7 +12,7 @@ from pathlib import Path
 
 REQUIREMENTS = Path(__file__).parents[2] / "envs" / "requirements.txt"
 PYTHON = (3, 11)
-# Packages of which the platform's own will do from this version on; the unit tests have passed with these.
+# Packages of which the platform's own will do from this version on. Tried: torch 2.9.1 with torchvision 0.24.1, in the unit tests.
 KEPT = {"torch": (2, 9), "torchvision": (0, 24), "numpy": (2, 0), "pandas": (2, 2), "pillow": (11, 0), "scipy": (1, 14)}
 
 
@@ -45,9 +45,8 @@ def plan(lines: list[str]) -> tuple[list[str], list[str]]:
             continue
         here = installed(name)
         if here is None:
-            fits = name == "torchvision" and installed(
-                "torch"
-            )  # pip finds the one that goes with the torch that is kept
+            # Of torchvision pip finds the one that goes with the torch that is kept.
+            fits = name == "torchvision" and installed("torch")
             missing.append(name if fits else line)
         elif numbers(here) >= KEPT.get(name, numbers(pinned)):
             kept.append(f"{name}=={here}")

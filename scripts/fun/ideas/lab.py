@@ -21,9 +21,8 @@ class Lab:
 
     network: Denoiser
     sampling: dict
-    train: (
-        tuple[Tensor, Tensor] | None
-    )  # what the network was trained on: images (N, 1, 28, 28) in [black, 1], labels (N,)
+    # what the network was trained on: images (N, 1, 28, 28) in [black, 1], labels (N,); None if they are not needed
+    train: tuple[Tensor, Tensor] | None
     test: tuple[Tensor, Tensor] | None
     names: list[str]  # of the ten classes
     black: float
