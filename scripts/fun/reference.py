@@ -30,54 +30,44 @@ def configuration() -> str:
         "the command line sets one for a single run. What a default of – means is said in the description, or the key must be there.",
         "## config.yaml",
     ]
-    entries = config["properties"]
+    sections = {name: entry for name, entry in config["properties"].items() if entry["type"] == "object"}
     lines.append(
-        _table(
-            row for name in entries if entries[name]["type"] != "object" for row in _rows(name, entries[name], config)
-        )
+        _table(_keys({name: entry for name, entry in config["properties"].items() if name not in sections}, config))
     )
-    for name, entry in entries.items():
-        if entry["type"] == "object":
-            lines += [f"### {name}", entry["description"], _table(_inside(name, entry, config))]
+    for name, entry in sections.items():
+        lines += [f"### {name}", entry["description"], _table(_inside(name, entry, config))]
     schema = read_schema(PROJECT / "rules/experiments.schema.yaml")
     tasks = {name: schema["$defs"][name] for name in tasks_of(schema)}
-    shared = set.intersection(*({*task["properties"]} for task in tasks.values()))
-    first = next(iter(tasks.values()))
-    lines += ["## Experiments", "Each has a `task`, and these keys:"]
-    lines.append(
-        _table(
-            row
-            for name in first["properties"]
-            if name in shared
-            for row in _rows(name, first["properties"][name], schema)
-        )
-    )
+    first, *others = (task["properties"] for task in tasks.values())
+    shared = {key: entry for key, entry in first.items() if all(key in one for one in others)}
+    lines += ["## Experiments", "Each has a `task`, and these keys:", _table(_keys(shared, schema))]
     for name, task in tasks.items():
         own = {key: entry for key, entry in task["properties"].items() if key not in shared}
         lines += [f"### {name}", task["description"]]
         if own:
-            must = task.get("required", [])
-            lines.append(_table(row for key, entry in own.items() for row in _rows(key, entry, schema, key in must)))
+            lines.append(_table(_keys(own, schema, task.get("required", []))))
     return "\n\n".join(lines) + "\n"
 
 
+def _keys(entries, schema, required=(), above="") -> Iterator[tuple]:
+    """A row (key, meaning, allowed, default) for each entry, and those of the keys inside it. above: where they stand."""
+    for name, entry in entries.items():
+        entry = _resolved(entry, schema)
+        default = f"`{_text(entry['default'])}`" if "default" in entry else "–"
+        yield (
+            f"`{above}{name}`",
+            entry.get("description", ""),
+            _allowed(entry),
+            "required" if name in required else default,
+        )
+        yield from _inside(f"{above}{name}", entry, schema)
+
+
 def _inside(path, entry, schema) -> Iterator[tuple]:
-    """The rows of the keys inside an entry."""
-    required = entry.get("required", [])
-    for name, inner in entry.get("properties", {}).items():
-        yield from _rows(f"{path}/{name}", inner, schema, name in required)
-    if isinstance(entry.get("additionalProperties"), dict):
-        one = entry["additionalProperties"]
-        for name, inner in one.get("properties", {}).items():
-            yield from _rows(f"{path}/NAME/{name}", inner, schema, name in one.get("required", []))
-
-
-def _rows(path, entry, schema, required=False) -> Iterator[tuple]:
-    """A row (key, meaning, allowed, default) for an entry, and those of the keys inside it."""
-    entry = _resolved(entry, schema)
-    default = "required" if required else f"`{_text(entry['default'])}`" if "default" in entry else "–"
-    yield f"`{path}`", entry.get("description", ""), _allowed(entry), default
-    yield from _inside(path, entry, schema)
+    """The rows of the keys inside an entry: its own, or, of a mapping from names, those that each of them has."""
+    each = entry.get("additionalProperties")
+    for one, above in ((entry, path), (each if isinstance(each, dict) else {}, f"{path}/NAME")):
+        yield from _keys(one.get("properties", {}), schema, one.get("required", []), f"{above}/")
 
 
 def _resolved(entry, schema):
@@ -114,46 +104,27 @@ def _allowed(entry) -> str:
 
 
 def _bounds(low, high) -> str:
-    if low is None and high is None:
-        return ""
-    if isinstance(low, str) or isinstance(high, str):
-        return ", ".join(
-            str(end) if isinstance(end, str) else f"{word} {end}"
-            for word, end in (("from", low), ("to", high))
-            if end is not None
-        )
-    return (
-        f"{low}"
-        if low == high
-        else f"{low} to {high}"
-        if None not in (low, high)
-        else f"from {low}"
-        if high is None
-        else f"to {high}"
-    )
+    """The bounds of a number, or of a count; each a number, a text such as "above 0", or None."""
+    if low is not None and low == high:
+        return f"{low}"
+    if isinstance(low, int | float) and isinstance(high, int | float):
+        return f"{low} to {high}"
+    ends = [(word, end) for word, end in (("from", low), ("to", high)) if end is not None]
+    return ", ".join(end if isinstance(end, str) else f"{word} {end}" for word, end in ends)
 
 
 def _text(value) -> str:
     """A value as YAML writes it."""
-    return (
-        yaml.safe_dump(value, default_flow_style=True, width=1000)
-        .removesuffix("\n")
-        .removesuffix("\n...")
-        .removesuffix("...")
-        .strip()
-    )
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
 
 
 def _table(rows) -> str:
     """Rows as a table of Markdown."""
     lines = ["| key | what it is | may be | default |", "|---|---|---|---|"]
-    return "\n".join(
-        lines
-        + [
-            "| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|").replace("<", "&lt;") for cell in row) + " |"
-            for row in rows
-        ]
-    )
+    for row in rows:
+        cells = (re.sub(r"\s+", " ", cell).replace("|", "\\|").replace("<", "&lt;") for cell in row)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def library() -> str:
