@@ -69,7 +69,7 @@ from fun.workflow.plan import (
 )
 from fun.workflow.preflight import check_lengths, check_pictures, check_words, run_preflight
 from fun.workflow.refusals import canonical, nearest
-from fun.workflow.summary import job_seconds, run_summary
+from fun.workflow.summary import job_seconds, next_commands, run_summary
 
 # By default glibc returns freed memory at once and takes it again in the next training step: a tenth of the time.
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "1000000000")
@@ -614,9 +614,7 @@ def look_on():
     if workflow.local_exec and sys.stderr.isatty() and writers and not logger.isEnabledFor(logging.DEBUG):
         folder = tempfile.TemporaryDirectory(prefix="fun_")
         os.environ[FOLDER] = folder.name
-        display = Display(
-            Path(folder.name), sys.stderr, bool({"JPY_PARENT_PID", "COLAB_RELEASE_TAG"} & os.environ.keys())
-        )
+        display = Display(Path(folder.name), sys.stderr)
         display.start()
         writers[0].addFilter(display)
         atexit.register(lambda: (display.stop(), folder.cleanup()))
@@ -626,13 +624,8 @@ def say_what_was_done():
     """The last words of a run: how long it took, where the report is, what to try next."""
     page = "results/report.html"
     made = page if os.path.exists(page) and os.path.getmtime(page) >= BEGAN else None
-    options = f" {run_options(None)}".rstrip()
-    tries, digits = {}, played(MNIST)
-    if CASCADE is not None:
-        tries[f"edit {experiments_file()}, then make what has changed:"] = f"snakemake --cores 1 all{options}"
-    if digits is not None:
-        folder = f"results/mnist/{digits['name']}/epoch_{digits['epochs'][-1]}/7777777777_seed_5"
-        tries["ten sevens of your own, as pictures in a folder:"] = f"snakemake --cores 1 {folder}{options}"
+    experiments = experiments_file() if CASCADE is not None else None
+    tries = next_commands(experiments, played(MNIST), run_options(None))
     jobs = job_seconds(Path("results/benchmarks"), BEGAN)
     if jobs or made:
         logger.info(run_summary(time.time() - BEGAN, jobs, made, tries))

@@ -14,7 +14,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from fun.workflow.display import CLEAR, Display, line, running
 from fun.workflow.log import FOLDER, tell
-from fun.workflow.summary import clock, job_seconds, run_summary
+from fun.workflow.summary import clock, job_seconds, next_commands, run_summary
 
 
 def test_a_line_has_a_bar_the_rate_and_the_time_left_in_any_width():
@@ -86,7 +86,8 @@ def test_a_notebook_has_one_line(tmp_path, monkeypatch, terminal):
     out, read = terminal
     monkeypatch.setenv(FOLDER, str(tmp_path))
     tell("stage_1 miniature_prompts", "stage I", 3, 10, time.time() - 3)
-    display = Display(tmp_path, out, in_notebook=True)
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    display = Display(tmp_path, out)
     display.draw()
     drawn = read()
     assert drawn.startswith("\r0 jobs done; stage_1 miniature_prompts: stage I: 30%|") and len(drawn) == 80
@@ -121,3 +122,13 @@ def test_the_last_words_of_a_run():
     assert "The report: results/report.html" in said and said[-1] == "    snakemake --cores 1 x"
     assert max(map(len, said)) <= 80
     assert run_summary(1, {}, None, {}) == "" and clock(3599.6) == "60:00"
+
+
+def test_what_to_try_next():
+    digits = {"name": "mine", "epochs": [1, 5, 20]}
+    tries = next_commands("experiments/a.yaml", digits, "--config cascade=a")
+    assert list(tries.values()) == [
+        "snakemake --cores 1 all --config cascade=a",
+        "snakemake --cores 1 results/mnist/mine/epoch_20/7777777777_seed_5 --config cascade=a",
+    ]
+    assert "edit experiments/a.yaml" in next(iter(tries)) and next_commands(None, None, "") == {}

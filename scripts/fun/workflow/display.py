@@ -41,15 +41,18 @@ def line(job: str, description: str, done: int, total: int, began: float, now: f
 ROUTINE = {"JOB_INFO", "GROUP_INFO", "JOB_STARTED", "JOB_FINISHED", "PROGRESS", "RESOURCES_INFO"}
 
 
+NOTEBOOK = {"JPY_PARENT_PID", "COLAB_RELEASE_TAG"}  # one of them is in the environment of a notebook's cell
+
+
 class Display(threading.Thread):
     """Draws these lines twice a second, under how many jobs are done, until `stop`. As a filter of Snakemake's handler for the
     terminal it hides the messages about single jobs, for which these lines stand, and clears the lines before any other message.
     Snakemake's own log file has everything."""
 
-    def __init__(self, folder: Path, terminal, in_notebook: bool = False):
-        """in_notebook: everything on one line, because a notebook knows no way back up."""
+    def __init__(self, folder: Path, terminal):
         super().__init__(daemon=True)
-        self.folder, self.terminal, self.in_notebook = folder, terminal, in_notebook
+        self.folder, self.terminal = folder, terminal
+        self.in_notebook = bool(NOTEBOOK & os.environ.keys())  # everything on one line: it knows no way back up
         self.lock, self.stopped, self.done = threading.Lock(), threading.Event(), "0 jobs done"
         self.silent_until = 0.0
 

@@ -26,7 +26,7 @@ def run_summary(took: float, jobs: dict[str, tuple[int, float]], report: str | N
         took: seconds.
         jobs: from `job_seconds`.
         report: the path of the report, if this run made it.
-        tries: {what it does: command}, to try next.
+        tries: from `next_commands`.
     """
     lines = []
     if jobs:
@@ -47,6 +47,23 @@ def run_summary(took: float, jobs: dict[str, tuple[int, float]], report: str | N
         ]
         lines += [line for what, command in tries.items() for line in (f"  {what}", f"    {command}")]
     return "\n".join(lines)
+
+
+def next_commands(experiments: str | None, digits: dict | None, options: str) -> dict[str, str]:
+    """What to try after a run that made the report: {what it does: command}.
+
+    Args:
+        experiments: the file of the experiments; None without Part A.
+        digits: the network to draw digits from, as from `fun.workflow.digits.played`; None for none.
+        options: of Snakemake, as the run was given them.
+    """
+    tries = {}
+    if experiments is not None:
+        tries[f"edit {experiments}, then make what has changed:"] = "all"
+    if digits is not None:
+        drawn = f"results/mnist/{digits['name']}/epoch_{digits['epochs'][-1]}/7777777777_seed_5"
+        tries["ten sevens of your own, as pictures in a folder:"] = drawn
+    return {what: f"snakemake --cores 1 {target} {options}".rstrip() for what, target in tries.items()}
 
 
 def clock(seconds: float) -> str:
