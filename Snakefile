@@ -16,6 +16,10 @@ configfile: "config.yaml" if os.path.exists("config.yaml") else os.path.join(wor
 
 
 include: "rules/common.smk"
+include: "rules/inputs_mnist.smk"
+include: "rules/inputs_cascade.smk"
+include: "rules/inputs_report.smk"
+include: "rules/run.smk"
 include: "rules/mnist.smk"
 include: "rules/miniature.smk"
 

@@ -15,7 +15,8 @@ from fun.benchmarking.rates import in_turn, pin_to_one_core
 from fun.data.files import write_whole
 from fun.diffusion.cascade import load_stage
 from fun.diffusion.digits import generate
-from fun.diffusion.experiments import Sampler, make_samples, run
+from fun.diffusion.experiments import make_samples, run
+from fun.diffusion.sampler import Sampler
 from fun.diffusion.schedule import NoiseSchedule
 from fun.diffusion.text_encoder import load_text_encoder
 from fun.networks.mnist_unets import SmallUNet

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from fun.data.prompts import normalise, respelled, spelled_prompts
 from fun.data.tensors import load_arrays
-from fun.reporting.experiment_figures import FIGURES, STAGES, Drawn, stimuli
+from fun.reporting.drawn import STAGES, Drawn
+from fun.reporting.experiment_figures import FIGURES
 from fun.reporting.figure import write_figure
+from fun.reporting.illusion_figures import stimuli
 from fun.reporting.provenance import without_folders
 from fun.weights.safety import black_out, mark
 

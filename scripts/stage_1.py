@@ -10,7 +10,8 @@ from fun.data.devices import pick_device
 from fun.data.embeds import load_embeds
 from fun.data.tensors import save_tensors
 from fun.diffusion.cascade import load_stage
-from fun.diffusion.experiments import Sampler, make_samples, run
+from fun.diffusion.experiments import make_samples, run
+from fun.diffusion.sampler import Sampler
 from fun.weights.folders import find_model, revision_of
 from fun.weights.memory import check_fits
 

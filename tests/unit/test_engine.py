@@ -16,9 +16,10 @@ from fun.data.tensors import load_tensors
 from fun.data.timesteps import spaced_timesteps, timestep_pairs
 from fun.diffusion.cascade import load_stage
 from fun.diffusion.digits import generate
-from fun.diffusion.experiments import Sampler, run
+from fun.diffusion.experiments import run
 from fun.diffusion.guidance import Branch, predict
 from fun.diffusion.inversion import ddim_inversion
+from fun.diffusion.sampler import Sampler
 from fun.diffusion.schedule import NoiseSchedule
 from fun.diffusion.text_encoder import load_text_encoder
 from fun.diffusion.views import make_view

@@ -11,9 +11,10 @@ from PIL import Image
 from fun.data.images import MASKS, load_image, load_mask, make_mask
 from fun.data.timesteps import spaced_timesteps
 from fun.diffusion.cascade import load_stage
-from fun.diffusion.experiments import TASKS, Sampler, make_samples, run
+from fun.diffusion.experiments import TASKS, make_samples, run
 from fun.diffusion.filters import gaussian_blur
 from fun.diffusion.pieces import lay
+from fun.diffusion.sampler import Sampler
 from fun.diffusion.sampling import make_step
 from fun.diffusion.similarity import best_blur, psnr
 from fun.diffusion.views import VIEWS, make_view

@@ -12,12 +12,15 @@ from PIL import Image
 from fun.data.images import make_mask, to_picture
 from fun.data.prompts import prompts_of
 from fun.diffusion.cascade import load_stage
-from fun.diffusion.experiments import Sampler, make_samples, run
+from fun.diffusion.experiments import make_samples, run
 from fun.diffusion.filters import motion_blur
+from fun.diffusion.sampler import Sampler
 from fun.diffusion.views import make_view
-from fun.reporting.experiment_figures import FIGURES, STAGES, Drawn, stimuli
+from fun.reporting.blocks import states
+from fun.reporting.drawn import STAGES, Drawn
+from fun.reporting.experiment_figures import FIGURES
 from fun.reporting.figure import read_figure, write_figure
-from fun.reporting.page import states
+from fun.reporting.illusion_figures import stimuli
 from fun.workflow.experiments import pictures_of, read_experiments, read_schema, tasks_of
 from project import PROJECT
 

@@ -17,7 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fun.diffusion.cascade import load_stage, make_unet
 from fun.diffusion.digits import generate
-from fun.diffusion.experiments import TASKS, Sampler
+from fun.diffusion.experiments import TASKS
+from fun.diffusion.sampler import Sampler
 from fun.diffusion.schedule import NoiseSchedule
 from fun.networks.mnist_unets import SmallUNet
 from fun.training.trainer import Trainer

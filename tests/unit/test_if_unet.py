@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from fun.benchmarking.full_size import NETWORKS
 from fun.benchmarking.sizes import IF_I_XL, flops
 from fun.diffusion.cascade import OtherUNet, load_stage, make_unet
-from fun.diffusion.experiments import Sampler, text_to_image
+from fun.diffusion.experiments import text_to_image
+from fun.diffusion.sampler import Sampler
 from fun.networks.if_unet import CHOICES, FIXED, FREE, INTEGERS, LEFT_OUT, IFUNet, not_understood
 from project import PROJECT
 from tiny_cascade import make_cascade
@@ -197,7 +198,7 @@ def test_a_stage_needs_no_diffusers(tmp_path):
 import sys, torch
 from pathlib import Path
 from fun.diffusion.cascade import load_stage
-from fun.diffusion.experiments import Sampler
+from fun.diffusion.sampler import Sampler
 for folder, level, channels in (("stage_1", None, 3), ("stage_2", 50, 6)):
     stage = load_stage(Path({str(tmp_path)!r}) / folder, level, None, torch.float32, torch.device("cpu"))
     stage.network(torch.randn(1, channels, 16, 16), 500, torch.randn(1, 77, 32))

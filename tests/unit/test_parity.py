@@ -5,7 +5,8 @@ import torch
 from diffusers import IFImg2ImgPipeline, IFPipeline, IFSuperResolutionPipeline
 
 from fun.diffusion.cascade import load_stage
-from fun.diffusion.experiments import Sampler, image_to_image, text_to_image
+from fun.diffusion.experiments import image_to_image, text_to_image
+from fun.diffusion.sampler import Sampler
 from fun.diffusion.text_encoder import load_text_encoder
 from tiny_cascade import make_cascade
 

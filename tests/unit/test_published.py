@@ -10,15 +10,9 @@ import torch.nn.functional as F
 from diffusers import DDPMScheduler, UNet2DConditionModel
 
 from fun.diffusion.cascade import load_stage
-from fun.diffusion.experiments import (
-    Sampler,
-    colour_hybrid,
-    hybrid_image,
-    motion_hybrid,
-    text_to_image,
-    visual_anagram,
-)
+from fun.diffusion.experiments import colour_hybrid, hybrid_image, motion_hybrid, text_to_image, visual_anagram
 from fun.diffusion.filters import gaussian_blur, grey, motion_blur
+from fun.diffusion.sampler import Sampler
 from fun.diffusion.text_encoder import load_text_encoder
 from project import PROJECT
 

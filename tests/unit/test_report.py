@@ -19,12 +19,13 @@ import pytest
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
+from fun.reporting.blocks import fold
 from fun.reporting.charts import chart_svg, chart_table, ticks
 from fun.reporting.digit_figures import Epoch, Model, denoising_figure, samples_figure, schedules_figure
 from fun.reporting.figure import Figure, checksum, read_figure, write_figure
 from fun.reporting.notebook import show
 from fun.reporting.numerals import exponent_text, factor_text, number_text, size_text
-from fun.reporting.page import RESOURCES, SECTIONS, fold, hero_strips, render_page, story
+from fun.reporting.page import RESOURCES, SECTIONS, hero_strips, render_page, story
 from fun.reporting.provenance import made_table, value_text, without_folders
 from fun.reporting.score_table import COLUMNS, score_table
 from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures

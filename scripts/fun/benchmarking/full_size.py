@@ -17,7 +17,8 @@ from fun.benchmarking.pipelines import draw_with
 from fun.benchmarking.rates import in_turn
 from fun.benchmarking.sizes import IF_I_XL, TOKENS, parameters
 from fun.diffusion.cascade import Network, Stage, make_unet
-from fun.diffusion.experiments import Sampler, text_to_image
+from fun.diffusion.experiments import text_to_image
+from fun.diffusion.sampler import Sampler
 from fun.diffusion.sampling import dynamic_threshold
 from fun.diffusion.schedule import NoiseSchedule
 

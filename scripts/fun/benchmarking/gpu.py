@@ -22,7 +22,8 @@ from fun.benchmarking.rates import in_turn
 from fun.benchmarking.sizes import TOKENS
 from fun.data.files import write_json
 from fun.diffusion.cascade import load_stage
-from fun.diffusion.experiments import Sampler, text_to_image, visual_anagram
+from fun.diffusion.experiments import text_to_image, visual_anagram
+from fun.diffusion.sampler import Sampler
 from fun.diffusion.schedule import NoiseSchedule
 from fun.networks.mnist_unets import SmallUNet
 from fun.training.trainer import Trainer

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fun.diffusion.cascade import Stage
-from fun.diffusion.experiments import Sampler, run
+from fun.diffusion.experiments import run
+from fun.diffusion.sampler import Sampler
 from fun.diffusion.similarity import psnr
 from fun.diffusion.views import make_view
 from fun.judging.scores import rate

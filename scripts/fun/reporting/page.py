@@ -9,27 +9,23 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 from jinja2 import Environment, FileSystemLoader
 from markdown_it import MarkdownIt
-from markupsafe import Markup, escape
-from PIL import Image
+from markupsafe import Markup
 
+from fun.reporting.blocks import block_name, fold, states, tally
 from fun.reporting.charts import axis_title, chart_svg, chart_table, marker_svg
 from fun.reporting.figure import row_of
 from fun.reporting.numerals import exponent_text, factor_text, number_text, size_text
+from fun.reporting.pictures import Pictures
 from fun.reporting.provenance import command_of, made_table, made_with, without_folders
 from fun.reporting.rulers import interval_svg, ruler_svg
 
 RESOURCES = Path(__file__).parents[3] / "resources" / "report"
-LARGEST_IN_PAGE = 512  # pixels of a picture's long side
-LARGEST_PIXELATED = 128  # pixels: a picture whose short side is no longer is enlarged without smoothing
-SCREEN, PAGE_WIDTH = 500, 790  # pixels: what a figure shows of its blocks at once, on a desktop
-FEW_ROWS, FEW_FLIPS = 3, 2
 HERO_STATES = 7  # pictures in a strip at the top of the page; fewer of wide ones, which are stacked
 HERO_STATES_WIDE = 5
 DEEPFLOYD = re.compile("deepfloyd|(^|/)IF-I", re.IGNORECASE)  # a repository of the hub, or a local copy of one
@@ -216,79 +212,6 @@ def hero_strips(figures):
     return strips[:2]
 
 
-def states(panels):
-    """The panels of a scrub or flip by state, in order: [(state, [panel])]."""
-    groups = {}
-    for panel in panels:
-        groups.setdefault(panel["state"], []).append(panel)
-    return list(groups.items())
-
-
-def fold(figure):
-    """The blocks of a figure that are seen at once, and those behind a click: grids, rows and charts after the first that do not fit
-    half a screen any more, and of many judged samples, which are alike, those that do not. Both as [(number of the block, block,
-    its first panel, the one after its last)]."""
-    open_, folded, height = [], [], 0
-    for number, block in enumerate(figure.blocks):
-        count = len(block["panels"])
-        height += _height(block)
-        if number > 0 and height > SCREEN and block["layout"] in ("grid", "row", "chart"):
-            folded.append((number, block, 0, count))
-            continue
-        seen = _seen(block)
-        open_.append((number, block, 0, seen))
-        if seen < count:
-            folded.append((number, block, seen, count))
-    return open_, folded
-
-
-def _seen(block):
-    """How many panels of a block are seen at once: of judged samples those of the rows that fit, or of two flips."""
-    count = len(block["panels"])
-    if not any(panel.get("success") is not None for panel in block["panels"]):
-        return count
-    if block["layout"] == "flip":
-        return sum(len(group) for _, group in states(block["panels"])[:FEW_FLIPS])
-    if block["layout"] == "grid" and _height(block) > SCREEN:
-        rows = -(-count // block["columns"])
-        return min(count, max(FEW_ROWS, int(SCREEN // (_height(block) / rows))) * block["columns"])
-    return count
-
-
-def _height(block):
-    """About how many pixels high a block is on a desktop; two charts stand side by side."""
-    count, columns = len(block["panels"]), block.get("columns", 1)
-    match block["layout"]:
-        case "grid":
-            largest = 240 if "rows" not in block else 160 if columns <= 5 else PAGE_WIDTH
-            return -(-count // columns) * (min(largest, PAGE_WIDTH / columns) + 35)
-        case "flip":
-            return 330 * -(-len(states(block["panels"])) // 2)
-        case "row":
-            return 190 * -(-count // 5)
-        case "chart":
-            return 230
-        case _:
-            return 380
-
-
-def block_name(block):
-    """What is behind a click, in a few words."""
-    return (
-        block.get("title") or {"chart": "a chart", "scrub": "step by step"}.get(block["layout"], "pictures")
-    ).rstrip(".")
-
-
-def tally(block):
-    """How many of a block's pictures succeeded, and how many were judged. A flip's picture succeeds in all its readings."""
-    groups = (
-        [group for _, group in states(block["panels"])] if block["layout"] == "flip" else [[p] for p in block["panels"]]
-    )
-    found = [[panel["success"] for panel in group if panel.get("success") is not None] for group in groups]
-    judged = [all(group) for group in found if group]
-    return sum(judged), len(judged)
-
-
 def content_policy(style, script):
     """The page's Content-Security-Policy: only what is in the page itself."""
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
@@ -303,74 +226,6 @@ def _switched_off(config):
     options = {"safety_checker": "the safety checker", "watermark": "the watermark"}
     cascade = config.get("cascades", {}).get(config.get("cascade"), {})
     return [words for option, words in options.items() if not cascade.get(option, True)]
-
-
-class Pictures:
-    """The pictures of all figures, each stored once in the page.
-
-    A picture shown in one place is an <img>. One shown in several is kept in a sheet (an SVG that is not drawn), and
-    each place refers to it with <use>: the only way to show a picture twice without a script.
-    """
-
-    def __init__(self, figures, heroes):
-        self._data = {}
-        self._keys = {}
-        uses = {}
-        for figure in figures:
-            for block in figure.blocks:
-                for panel in block["panels"]:
-                    self._add(figure, panel, uses)
-        for figure, panels in heroes:
-            for panel in panels:
-                self._add(figure, panel, uses)
-        self._sheet = [key for key, count in uses.items() if count > 1]
-        self._numbers = {key: number for number, key in enumerate(self._sheet)}
-
-    def _add(self, figure, panel, uses):
-        content = figure.picture_bytes(panel["image"])
-        key = hashlib.sha256(content).hexdigest()
-        self._keys[figure.id, panel["image"]] = key
-        self._data[key] = (content, panel["width"], panel["height"])
-        uses[key] = uses.get(key, 0) + 1
-
-    def sheet(self):
-        """The pictures that are shown in several places, as an SVG that is not drawn."""
-        images = [
-            f'<image id="picture-{number}" width="{self._data[key][1]}" height="{self._data[key][2]}" href="{self._uri(key)}"/>'
-            for number, key in enumerate(self._sheet)
-        ]
-        return Markup(
-            f'<svg class="sheet" width="0" height="0" aria-hidden="true"><defs>{"".join(images)}</defs></svg>'
-        )
-
-    def show(self, figure, panel, alt=None):
-        """The element that shows a panel's picture. alt: replaces the panel's own; "" for a mere decoration."""
-        key = self._keys[figure.id, panel["image"]]
-        _, width, height = self._data[key]
-        alt = panel["alt"] if alt is None else alt
-        name = "picture pixelated" if min(width, height) <= LARGEST_PIXELATED else "picture"
-        size = f'class="{name}" width="{width}" height="{height}"'
-        if key not in self._numbers:
-            return Markup(f'<img {size} src="{self._uri(key)}" alt="{escape(alt)}">')
-        role = f'role="img" aria-label="{escape(alt)}"' if alt else 'aria-hidden="true"'
-        use = f'<use href="#picture-{self._numbers[key]}"/>'
-        return Markup(f'<svg {size} viewBox="0 0 {width} {height}" {role}>{use}</svg>')
-
-    def _uri(self, key):
-        kind, content = _for_the_page(self._data[key][0])
-        return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _for_the_page(png):
-    """(kind, content) of a picture in the page. A large one is reduced and stored as WebP if that takes fewer bytes:
-    otherwise a page of photos would take tens of megabytes. The PNG stays beside its figure."""
-    with Image.open(BytesIO(png)) as picture:
-        if min(picture.size) <= LARGEST_PIXELATED:
-            return "png", png
-        picture.thumbnail((LARGEST_IN_PAGE, LARGEST_IN_PAGE), Image.Resampling.LANCZOS)
-        encoded = BytesIO()
-        picture.save(encoded, "WEBP", quality=90, method=4)
-    return ("webp", encoded.getvalue()) if len(encoded.getvalue()) < len(png) else ("png", png)
 
 
 def _parameter_ruler(comparison):
