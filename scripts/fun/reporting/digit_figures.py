@@ -143,7 +143,8 @@ def samples_figure(model: Model) -> dict:
     return {
         "id": f"{model.key}_samples",
         "title": f"Digits of the {model.name} model, epoch by epoch",
-        "caption": f"{last.number} epochs of {number_text(model.images_per_epoch)} images = {number_text(passes)} pass{'' if passes == 1 else 'es'} over MNIST. "
+        "caption": f"{last.number} epoch{'' if last.number == 1 else 's'} of {number_text(model.images_per_epoch)} images = "
+        f"{number_text(passes)} pass{'' if passes == 1 else 'es'} over MNIST. "
         f"{what} "
         "The noise they start from is the same in every epoch, so you can watch a digit take shape."
         + (

@@ -31,10 +31,16 @@ def running(folder: Path) -> list[list]:
 
 def line(job: str, description: str, done: int, total: int, began: float, now: float, width: int) -> str:
     """How far a job is, at most `width` characters: a bar, the rate and the time left."""
-    name = f"{job}: {description}" if description else job
     if not done:
-        return name[:width]
-    return tqdm.format_meter(done, total, max(now - began, 1e-3), ncols=width, prefix=name[: width // 2])[:width]
+        return job[:width]
+    name = f"{job}: {description}"
+    name = name if len(name) <= width // 2 else job[: width * 2 // 3]
+    return tqdm.format_meter(done, total, max(now - began, 1e-3), ncols=width, prefix=name)[:width]
+
+
+def brief(job: str, description: str, done: int, total: int, began: float) -> str:
+    """The same in a few words."""
+    return f"{job} {100 * done // total} %" if done else job
 
 
 # Of Snakemake's LogEvent: what it says of each job.
@@ -79,11 +85,13 @@ class Display(threading.Thread):
         except (OSError, ValueError):  # the terminal is gone
             return
         width, height = (columns or 80) - 1, (rows or 24) - 1
-        lines = [self.done, *(line(*told, time.time(), width) for told in running(self.folder))][:height]
+        told, now = running(self.folder), time.time()
         with self.lock:
             if self.in_notebook:
-                self._write(f"\r{'; '.join(' '.join(one.split()) for one in lines)[:width]:{width}}")
+                words = "; ".join([self.done, *(brief(*one) for one in told)])
+                self._write(f"\r{words[:width]:{width}}")
             else:
+                lines = [self.done, *(line(*one, now, width) for one in told)][:height]
                 self._write(CLEAR + "\n".join(lines) + f"\x1b[{len(lines) - 1}A" * (len(lines) > 1) + "\r")
 
     def clear(self) -> None:
