@@ -2,7 +2,7 @@
 # make report     the whole workflow on every core, ending in results/report.html
 # make test       the tests; make test-fast: those that start neither Snakemake nor a browser
 # make lint       what the code looks like
-# make benchmark  three quarters of an hour of measuring, ending in results/side_by_side/table.md; leave the machine alone meanwhile
+# make benchmark  half an hour to three quarters of measuring, ending in results/side_by_side/table.md; leave the machine alone meanwhile
 # make docs       docs/configuration.md and docs/library.md from the schemas and docstrings, and the project's address
 # All set up .venv first. Another Python: make PYTHON=/path/to/python3.12 report
 # Where there is no GPU, PyTorch without CUDA, 1 GB in all in place of 6: make TORCH_INDEX=https://download.pytorch.org/whl/cpu report

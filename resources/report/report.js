@@ -106,6 +106,7 @@ function makeScrub(scrub) {
   const play = scrub.querySelector(".play");
   let timer = null;
   scrub.classList.add("live");
+  scrub.querySelector(".scrub-controls").hidden = states.length < 2;
   scrub.querySelectorAll(".state-panels").forEach((panels) => {
     const picture = panels.querySelector(".picture");
     panels.classList.toggle("wide", picture.getAttribute("width") > 1.6 * picture.getAttribute("height"));
