@@ -1,6 +1,7 @@
 """The report in a real browser."""
 
 import re
+from dataclasses import replace
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 
 from browser import Axe, expect
 from fun.reporting.charts import chart_svg
-from fun.reporting.page import RESOURCES, render_page
+from fun.reporting.page import RESOURCES, render_figure, render_page
 from report_figures import COMPARISON, CONFIG, HOSTILE, VERSIONS, load_figures
 
 
@@ -184,6 +185,19 @@ def test_the_slider_through_time_shows_one_state_and_names_it(visit):
     scrub.get_by_role("button", name="Play").click()
     expect(scrub.locator("output")).to_have_text("t = 60", timeout=6000)
     expect(scrub.get_by_role("button", name="Play")).to_be_visible()
+
+
+def test_a_single_state_has_no_slider(browser, tmp_path):
+    (figure,) = [one for one in load_figures(tmp_path) if one.id == "denoising"]
+    (scrub,) = [block for block in figure.blocks if block["layout"] == "scrub"]
+    first = [panel for panel in scrub["panels"] if panel["state"] == scrub["panels"][0]["state"]]
+    (tmp_path / "figure.html").write_text(render_figure(replace(figure, blocks=[scrub | {"panels": first}])))
+    page = browser.new_page()
+    page.goto((tmp_path / "figure.html").as_uri())
+    expect(page.locator(".scrub .picture").first).to_be_visible()
+    expect(page.get_by_role("slider")).to_have_count(0)
+    expect(page.get_by_role("button", name="Play")).to_have_count(0)
+    page.close()
 
 
 def test_a_picture_opens_with_what_made_it(visit):
