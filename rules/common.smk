@@ -3,7 +3,6 @@
 Inputs and parameters of jobs are in inputs_*.smk; everything that does not need Snakemake is in scripts/fun/workflow/.
 """
 
-import hashlib
 import os
 import sys
 from contextlib import contextmanager

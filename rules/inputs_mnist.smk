@@ -1,5 +1,7 @@
 """Inputs and parameters of the jobs of Part B. No rules."""
 
+import hashlib
+
 from fun.workflow.digits import (
     IDEAS,
     IDX_FILES,
