@@ -107,10 +107,6 @@ function makeScrub(scrub) {
   let timer = null;
   scrub.classList.add("live");
   scrub.querySelector(".scrub-controls").hidden = states.length < 2;
-  scrub.querySelectorAll(".state-panels").forEach((panels) => {
-    const picture = panels.querySelector(".picture");
-    panels.classList.toggle("wide", picture.getAttribute("width") > 1.6 * picture.getAttribute("height"));
-  });
   const show = (index) => {
     states.forEach((state, number) => state.classList.toggle("current", number === index));
     slider.value = String(index);

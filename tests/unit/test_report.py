@@ -484,7 +484,8 @@ def test_a_figure_can_be_shown_alone_as_in_a_notebook(figures):
 def test_a_figure_shows_its_point_on_half_a_screen_and_loses_nothing():
     """A judged grid of ten rows is cut, so are the flips of four seeds, a table that nobody judges is not; what follows is behind a click, sliders are not."""
 
-    def grid(rows, columns, **panel):
+    def grid(rows, columns, width=16, **panel):
+        panel |= {"width": width, "height": 16}
         return {"layout": "grid", "columns": columns, "rows": ["x"] * rows, "panels": [panel] * (rows * columns)}
 
     judged, table, scrub = (
@@ -503,4 +504,8 @@ def test_a_figure_shows_its_point_on_half_a_screen_and_loses_nothing():
     assert folded(flips) == [[(0, 0, 6)], [(0, 6, 12)]]
     assert folded(table) == [[(0, 0, 40)], []]
     assert folded(grid(1, 4, success=True), chart) == [[(0, 0, 4), (1, 0, 0)], []]
+    strips = grid(3, 3, width=160)  # ten pictures in one, which take little height
+    row = {"layout": "row", "panels": strips["panels"][:1]}
+    assert folded(row, strips) == [[(0, 0, 1), (1, 0, 9)], []]
+    assert folded({"layout": "row", "panels": table["panels"][:9]}, grid(3, 3)) == [[(0, 0, 9)], [(1, 0, 9)]]
     assert folded(judged, scrub, chart, judged) == [[(0, 0, 12), (1, 0, 1)], [(0, 12, 40), (2, 0, 0), (3, 0, 40)]]

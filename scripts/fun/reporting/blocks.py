@@ -1,6 +1,7 @@
 """The blocks of a figure: which of them are seen at once, what is behind a click, and how many pictures succeeded."""
 
 SCREEN, PAGE_WIDTH = 500, 790  # pixels: what a figure shows of its blocks at once, on a desktop
+WIDE = 704  # pixels: how wide a wide picture is in a row, as in report.css
 FEW_ROWS, FEW_FLIPS = 3, 2
 
 
@@ -10,6 +11,11 @@ def states(panels):
     for panel in panels:
         groups.setdefault(panel["state"], []).append(panel)
     return list(groups.items())
+
+
+def is_wide(panel):
+    """Whether a panel's picture, like a strip of digits, needs a line of its own."""
+    return panel["width"] > 1.6 * panel["height"]
 
 
 def fold(figure):
@@ -45,15 +51,17 @@ def _seen(block):
 
 def _height(block):
     """About how many pixels high a block is on a desktop; two charts stand side by side."""
-    count, columns = len(block["panels"]), block.get("columns", 1)
+    panels, columns = block["panels"], block.get("columns", 1)
     match block["layout"]:
         case "grid":
             largest = 240 if "rows" not in block else 160 if columns <= 5 else PAGE_WIDTH
-            return -(-count // columns) * (min(largest, PAGE_WIDTH / columns) + 35)
+            tallest = max(panel["height"] / panel["width"] for panel in panels)
+            return -(-len(panels) // columns) * (min(largest, PAGE_WIDTH / columns) * tallest + 35)
         case "flip":
-            return 330 * -(-len(states(block["panels"])) // 2)
+            return 330 * -(-len(states(panels)) // 2)
         case "row":
-            return 190 * -(-count // 5)
+            wide = [WIDE * panel["height"] / panel["width"] + 35 for panel in panels if is_wide(panel)]
+            return sum(wide) + 190 * -(-(len(panels) - len(wide)) // 5)
         case "chart":
             return 230
         case _:

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from fun.reporting.blocks import block_name, fold, states, tally
+from fun.reporting.blocks import block_name, fold, is_wide, states, tally
 from fun.reporting.charts import axis_title, chart_svg, chart_table, marker_svg
 from fun.reporting.figure import row_of
 from fun.reporting.numerals import exponent_text, factor_text, number_text, size_text
@@ -169,6 +169,7 @@ def _environment(figures, heroes, options):
         row_of=row_of,
         tally=tally,
         fold=fold,
+        is_wide=is_wide,
     )
     environment.filters.update(
         markdown=_markdown,
