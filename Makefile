@@ -1,8 +1,8 @@
 # make quick      the whole workflow, small: a few minutes on two cores, ending in results/report.html
 # make report     the whole workflow on every core, ending in results/report.html
-# make test       the tests; make test-fast: those that start neither Snakemake nor a browser
+# make test       the tests; make test-fast: the unit tests, about a minute
 # make lint       what the code looks like
-# make benchmark  half an hour to three quarters of measuring, ending in results/side_by_side/table.md; leave the machine alone meanwhile
+# make benchmark  30 to 45 minutes of measuring, ending in results/side_by_side/table.md; leave the machine alone meanwhile
 # make docs       docs/configuration.md and docs/library.md from the schemas and docstrings, and the project's address
 # All set up .venv first. Another Python: make PYTHON=/path/to/python3.12 report
 # Where there is no GPU, PyTorch without CUDA, 1 GB in all in place of 6: make TORCH_INDEX=https://download.pytorch.org/whl/cpu report

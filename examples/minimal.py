@@ -22,9 +22,8 @@ if not Path("results/mnist/data").exists():
 images, labels = api.load_mnist("results/mnist/data", "train")  # (60000, 1, 28, 28) in [-1, 1], and 0 .. 9
 
 T = 300
-schedule = api.NoiseSchedule.cosine(
-    T
-)  # how much image and how much noise x_t holds (Nichol and Dhariwal 2021, equation 17)
+# How much image and how much noise x_t holds (Nichol and Dhariwal 2021, equation 17).
+schedule = api.NoiseSchedule.cosine(T)
 network = api.SmallUNet(schedule, class_conditioned=True)  # 0.4 million parameters
 optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
 
@@ -32,9 +31,8 @@ optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
 for step in range(steps):
     i = torch.randint(len(images), (64,))
     x_0, t, noise = images[i], torch.randint(T, (64,)), torch.randn(64, 1, 28, 28)
-    label = labels[i].where(
-        torch.rand(64) > 0.1, api.NO_CLASS
-    )  # one in ten is not told its class: guidance asks both ways
+    # One in ten is not told its class, so that guidance can ask both ways.
+    label = labels[i].where(torch.rand(64) > 0.1, api.NO_CLASS)
     x_t = schedule.q_sample(x_0, t, noise)  # equation 4: sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise
     loss = F.mse_loss(network.predict(x_t, t, label), x_0)
     optimizer.zero_grad()

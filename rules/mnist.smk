@@ -228,7 +228,7 @@ rule model_figures:
 
 
 rule mnist_predictions:
-    """What networks draw that were trained alike to predict the noise, the velocity or the clean image."""
+    """What networks draw that were trained alike to predict the noise, v or the clean image."""
     input:
         showcases=of_compared("showcase.safetensors"),
         scores=of_compared("scores.json"),

@@ -1,1 +1,1 @@
-"""Fun with Diffusion Models: the library behind the rules. Each room says what is in it; docs/architecture.md draws them."""
+"""Fun with Diffusion Models: the library behind the rules. Each package in it says what it holds; docs/architecture.md draws them."""

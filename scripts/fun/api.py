@@ -1,4 +1,4 @@
-"""The library's door: what a notebook or another project imports.
+"""The library's public interface: what a notebook or another project imports.
 
     pip install -e .                  # in a clone; or without it: PYTHONPATH=scripts
     from fun.api import NoiseSchedule, denoise

@@ -17,6 +17,7 @@ from fun.workflow.experiments import read_schema, tasks_of
 
 PROJECT = Path(__file__).parents[2]
 ADDRESSED = ("README.md", "CITATION.cff", "notebooks/fun.ipynb")
+STAGES = ("stage_1", "stage_2")  # of an experiment: the same keys in each task
 MADE = "<!-- Made by `make docs`: do not edit. -->"
 
 
@@ -27,7 +28,8 @@ def configuration() -> str:
         "# Every key",
         MADE,
         "What `config.yaml` and the files of `experiments/` may say. A key that is not here is refused. `--config 'mnist={epochs: 3}'` on "
-        "the command line sets one for a single run. What a default of – means is said in the description, or the key must be there.",
+        "the command line sets one for a single run. Where the default is – the description says what holds, or, for how to sample, the "
+        "more general setting: an experiment's `stage_1` goes before its cascade's `stage_1/sampling`, which goes before `sampling`.",
         "## config.yaml",
     ]
     sections = {name: entry for name, entry in config["properties"].items() if entry["type"] == "object"}
@@ -41,8 +43,19 @@ def configuration() -> str:
     first, *others = (task["properties"] for task in tasks.values())
     shared = {key: entry for key, entry in first.items() if all(key in one for one in others)}
     lines += ["## Experiments", "Each has a `task`, and these keys:", _table(_keys(shared, schema))]
+    for name in STAGES:
+        lines += [
+            f"### {name}",
+            schema["$defs"][name]["description"],
+            _table(_inside(name, schema["$defs"][name], schema)),
+        ]
     for name, task in tasks.items():
         own = {key: entry for key, entry in task["properties"].items() if key not in shared}
+        own |= {
+            name: {"description": f"As {name} above.", "x-allowed": "keys, above", "default": {}}
+            for name in STAGES
+            if name in own
+        }
         lines += [f"### {name}", task["description"]]
         if own:
             lines.append(_table(_keys(own, schema, task.get("required", []))))
@@ -64,9 +77,10 @@ def _keys(entries, schema, required=(), above="") -> Iterator[tuple]:
 
 
 def _inside(path, entry, schema) -> Iterator[tuple]:
-    """The rows of the keys inside an entry: its own, or, of a mapping from names, those that each of them has."""
+    """The rows of the keys inside an entry: its own, or, of a list or of a mapping from names, those that each in it has."""
     each = entry.get("additionalProperties")
-    for one, above in ((entry, path), (each if isinstance(each, dict) else {}, f"{path}/NAME")):
+    named = each if isinstance(each, dict) else {}
+    for one, above in ((entry, path), (named, f"{path}/NAME"), (entry.get("items", {}), path)):
         yield from _keys(one.get("properties", {}), schema, one.get("required", []), f"{above}/")
 
 
@@ -109,7 +123,7 @@ def _bounds(low, high) -> str:
         return f"{low}"
     if isinstance(low, int | float) and isinstance(high, int | float):
         return f"{low} to {high}"
-    ends = [(word, end) for word, end in (("from", low), ("to", high)) if end is not None]
+    ends = [(word, end) for word, end in (("at least", low), ("at most", high)) if end is not None]
     return ", ".join(end if isinstance(end, str) else f"{word} {end}" for word, end in ends)
 
 

@@ -69,7 +69,7 @@ def test_the_door_opens_without_what_it_does_not_need():
 
 
 def test_the_package_needs_what_it_imports():
-    """pip install . brings all that the door imports, and what it imports later."""
+    """pip install . brings all that fun.api imports, and what it imports later."""
     named = {"PIL": "pillow", "yaml": "pyyaml", "markdown_it": "markdown-it-py"}
     code = (
         "import sys; before = {*sys.modules}; import fun.api; "

@@ -1,4 +1,4 @@
-"""The rules and the code as text: each rule names its script, its log and its code; imports between rooms go one way."""
+"""The rules and the code as text: each rule names its script, its log and its code; imports between packages go one way."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ from project import PROJECT
 
 SCRIPTS = PROJECT / "scripts"
 FUN = SCRIPTS / "fun"
-BESIDE = ("api.py", "hosted.py", "reference.py")  # beside the rooms; no rule's code
+BESIDE = ("api.py", "hosted.py", "reference.py")  # beside the packages; no rule's code
 
 
 def rules():
@@ -88,7 +88,7 @@ def imports(path):
 def test_code_imports_as_the_derivation_of_code_reads_it(path):
     """Compared with what Python itself finds; code that is loaded in any other way would be missed."""
     modules = {SCRIPTS / f"{module.replace('.', '/')}.py" for module, _ in imports(path)}
-    assert all(module.is_file() for module in modules), f"{path}: from fun.room.module import name"
+    assert all(module.is_file() for module in modules), f"{path}: from fun.package.module import name"
     text = path.read_text()
     assert not re.search(r"importlib\.import_module|__import__|runpy", text)
     if path.parent == SCRIPTS:
@@ -119,16 +119,16 @@ def test_code_is_the_script_and_what_it_imports_through_others():
     assert "fun/miniature/pictures.py" in {str(path.relative_to(SCRIPTS)) for path in code_of("judge")}
 
 
-# --- rooms ---
+# --- packages ---
 
 
 def arrows():
-    """{room: the rooms that it imports}."""
+    """{package: the packages that it imports}."""
     found = {}
     for path in FUN.glob("*/**/*.py"):
-        room = path.relative_to(FUN).parts[0]
+        package = path.relative_to(FUN).parts[0]
         others = {module.split(".")[1] for module, _ in imports(path)}
-        found.setdefault(room, set()).update(others - {room})
+        found.setdefault(package, set()).update(others - {package})
     return found
 
 
@@ -145,12 +145,12 @@ def test_the_process_imports_nothing_but_data_and_networks():
 def test_the_architecture_page_draws_the_same_arrows():
     page = (PROJECT / "docs/architecture.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| .* \| ?(.*) \|$", page, re.MULTILINE)
-    assert {room: set(re.findall(r"`(\w+)`", others)) for room, others in rows} == arrows()
+    assert {package: set(re.findall(r"`(\w+)`", others)) for package, others in rows} == arrows()
 
 
 def test_every_room_says_what_is_in_it():
-    for room in arrows():
-        assert ast.get_docstring(ast.parse((FUN / room / "__init__.py").read_text())), room
+    for package in arrows():
+        assert ast.get_docstring(ast.parse((FUN / package / "__init__.py").read_text())), package
 
 
 def test_only_the_room_of_the_workflow_knows_snakemake():

@@ -195,6 +195,7 @@ class Flow(NoiseSchedule):
         return shares.double() * self.num_train_timesteps - 1
 
     def relative_time(self, t):
+        """What a network is told about t: 1 - (t + 1) / T, float64; 0 is pure noise, 1 the clean image."""
         return 1 - (torch.as_tensor(t).to(torch.float64) + 1) / self.num_train_timesteps
 
 

@@ -64,7 +64,7 @@ class ResidualBlock(nn.Module):
 
 class SmallUNet(Denoiser):
     """0.39 M parameters. Predicts the clean image unless told otherwise: after five epochs it draws better digits than a
-    network that predicts the velocity, and far better ones than one that predicts the noise (docs/measurements.md).
+    network that predicts v, and far better ones than one that predicts the noise (docs/measurements.md).
 
     The image is folded from 28 x 28 to 14 x 14 x 4, goes through one residual block at 14 x 14, three at 7 x 7 and one at
     14 x 14, and is unfolded again. Nothing is computed at 28 x 28, where the assignment's U-Net has most of its operations.

@@ -10,9 +10,9 @@ from fun.reporting.numerals import number_text
 
 PREDICTED = {  # prediction types, in the order in which they are shown
     "epsilon": "the noise, ε",
-    "v_prediction": "the velocity, v",
+    "v_prediction": "v, noise and image mixed",
     "sample": "the clean image, x₀",
-    "flow": "the way of a flow, u",
+    "flow": "the flow's velocity, u",
 }
 
 
