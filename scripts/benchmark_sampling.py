@@ -42,7 +42,7 @@ def record(what, against, seconds):
 
 def sampler(stage, guidance):
     how = {"sampler": "ddpm", "steps": STEPS, "spacing": "leading", "variance": "learned", "thresholding": True}
-    return Sampler(stage, embeds, 16, guidance_scale=guidance, noise_level=50, **how)
+    return Sampler(stage, embeds, 16, guidance_scale=guidance, **how)
 
 
 def text_to_image(sampler, low=None, seeds=SEEDS):

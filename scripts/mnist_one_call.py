@@ -42,10 +42,11 @@ distance = FrechetDistance(reference)
 
 wanted = proportional_labels(load_labels(folder, "train"), params.num_images)
 floors = frechet_floors(distance, reference["test_features"], load_labels(folder, "t10k"), wanted, params.seed)
+guided = (how["guidance_scale"], how["guidance_interval"])
 pictures, rows = {}, []
 for name, (network, own) in progress(ways.items(), "ways"):
     for calls in CALLS:
-        steps = calls if network is flow_map else most_steps(schedule, own.get("path"), calls, how["guidance_interval"])
+        steps = calls if network is flow_map else most_steps(schedule, own.get("path"), calls, *guided)
         own = own | {"num_steps": steps, "spacing": "trailing"}
         shown = lab.draw(torch.arange(10), range(params.seed, params.seed + 10), network, **own)
         pictures[name, calls] = lab.grey(shown)

@@ -39,11 +39,12 @@ distance = FrechetDistance(reference)
 folder = Path(snakemake.input.data[0]).parent
 wanted = proportional_labels(load_labels(folder, "train"), n)
 floors = frechet_floors(distance, reference["test_features"], load_labels(folder, "t10k"), wanted, params.seed)
+guided = (params.guidance_scale, params.guidance_interval)
 walks = {
-    (name, path, sampler, steps): calls_made(schedule, path, steps, params.guidance_interval)
+    (name, path, sampler, steps): calls_made(schedule, path, steps, *guided)
     for name, (path, sampler) in WALKS.items()
     for calls in CALLS
-    for steps in [most_steps(schedule, path, calls, params.guidance_interval)]
+    for steps in [most_steps(schedule, path, calls, *guided)]
 }
 rows = []
 for (name, path, sampler, steps), calls in progress(walks.items(), "walks"):
@@ -56,8 +57,7 @@ for (name, path, sampler, steps), calls in progress(walks.items(), "walks"):
             sampler,
             "trailing",
             steps,
-            params.guidance_scale,
-            params.guidance_interval,
+            *guided,
             path=path,
             black=BLACK[params.pixels],
         )

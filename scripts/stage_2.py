@@ -22,11 +22,12 @@ embeds = load_embeds(snakemake.input.embeds)
 
 folder, device = find_model(params.folder, "stage_2", snakemake.input.fetched), pick_device(params.device)
 check_fits("stage_2", folder, model, device)
-noise_level = params.sampling["noise_level"]
+sampling = dict(params.sampling)
+noise_level = sampling.pop("noise_level")
 how = {key: model[key] for key in ("variant", "attention", "offload")} | {"dtype": getattr(torch, model["dtype"])}
 stage = load_stage(folder, noise_level, device=device, **how)
 grid = sample_size(find_model(params.stage_1_folder, "stage_1", snakemake.input.fetched))
-how = params.sampling | {"max_batch": model["max_batch"], "negative_prompt": experiment.get("negative_prompt", "")}
+how = sampling | {"max_batch": model["max_batch"], "negative_prompt": experiment.get("negative_prompt", "")}
 sampler = Sampler(stage, embeds, grid, **how, progress=progress)
 
 if "stage_1" in snakemake.input.keys():

@@ -95,6 +95,21 @@ def test_what_is_not_known_is_refused(stage_folder):
     change_scheduler(stage_folder, prediction_type="epsilon", beta_schedule="sigmoid")
     with pytest.raises(ValueError, match="stage_1: beta_schedule sigmoid is none of"):
         load_stage_1(stage_folder)
+    change_scheduler(stage_folder, beta_schedule="linear", rescale_betas_zero_snr=True)
+    with pytest.raises(ValueError, match="stage_1: rescale_betas_zero_snr is not supported"):
+        load_stage_1(stage_folder)
+    change_scheduler(stage_folder, rescale_betas_zero_snr=False, variance_type="learned")
+    with pytest.raises(ValueError, match="stage_1: variance_type learned is not supported"):
+        load_stage_1(stage_folder)
+
+
+def test_prompts_that_change_in_place_are_read_again(stage_folder):
+    x, cond, other = (torch.randn(2, *shape) for shape in ((3, 16, 16), (77, 32), (77, 32)))
+    network = load_stage_1(str(stage_folder)).network
+    network(x, 400, cond)
+    expected = load_stage_1(stage_folder).network(x, 400, other).x_0
+    assert torch.equal(network(x, 400, cond.copy_(other)).x_0, expected)
+    assert torch.equal(network(x, 400, other.clone()).x_0, expected)
 
 
 def test_what_a_schedulers_config_leaves_out_is_as_in_diffusers():

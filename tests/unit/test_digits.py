@@ -1,5 +1,7 @@
 """Drawing digits along any path, and the figures that compare what was drawn."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ import torch
 
 from fun.data.mnist import BLACK
 from fun.diffusion.digits import calls_made, generate, most_steps
+from fun.diffusion.sampling import randn
 from fun.diffusion.schedule import SCHEDULES, make_schedule
 from fun.reporting.digit_comparisons import calls_figure, single_step_figure
 from fun.reporting.digit_figures import in_words_of
@@ -50,15 +53,33 @@ def test_estimates_are_kept_in_the_range_of_the_pixels(pixels):
 @pytest.mark.parametrize("path", ["cosine", "flow"])
 @pytest.mark.parametrize("own", ["cosine", "flow"])
 def test_calls_are_counted_as_they_are_made(own, path):
-    for steps in (1, 2, 5, 18):
-        network = Asked(own)
-        list(generate(network, LABELS, SEEDS, "ddim", "trailing", steps, 2.0, (0, 0.75), path=path))
+    for steps, scale in product((1, 2, 5, 18), (1.0, 2.0)):
+        network, guided = Asked(own), (scale, (0, 0.75))
+        list(generate(network, LABELS, SEEDS, "ddim", "trailing", steps, *guided, path=path))
         halves = sum(len(labels) // len(LABELS) for labels in network.labels)
-        assert halves == calls_made(network.schedule, path, steps, (0, 0.75))
+        assert halves == calls_made(network.schedule, path, steps, *guided)
     schedule = make_schedule(own, 300)
     for calls in (1, 2, 3, 8, 33):
-        steps = most_steps(schedule, path, calls, (0, 0.75))
-        assert calls_made(schedule, path, steps, (0, 0.75)) <= calls < calls_made(schedule, path, steps + 1, (0, 0.75))
+        steps, guided = most_steps(schedule, path, calls, 2.0, (0, 0.75)), (2.0, (0, 0.75))
+        assert calls_made(schedule, path, steps, *guided) <= calls < calls_made(schedule, path, steps + 1, *guided)
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm_solver", "sde_dpm_solver"])
+def test_noise_to_begin_with_is_the_noise_that_is_drawn_by_default(sampler):
+    """So the noise in x_t is not drawn again by a sampler that draws noise in its steps."""
+    noise = randn((1, 28, 28), [torch.Generator().manual_seed(seed) for seed in SEEDS])
+    how = (LABELS, SEEDS, sampler, "trailing", 4, 1.0)
+    by_default, given = (list(generate(Asked("cosine"), *how, **more)) for more in ({}, {"x_t": noise, "start": 299}))
+    assert all(torch.equal(a.x_t, b.x_t) for a, b in zip(by_default, given, strict=True))
+
+
+def test_what_cannot_be_drawn_is_refused():
+    with pytest.raises(ValueError, match="a seed for each of the 2 labels, not 10"):
+        generate(Asked("cosine"), LABELS, range(10), "ddim", "trailing", 4, 1.0)
+    flow_map = Asked("cosine")
+    flow_map.is_map = True
+    with pytest.raises(ValueError, match="path must be null"):
+        generate(flow_map, LABELS, SEEDS, "ddim", "trailing", 4, 1.0, path="flow")
 
 
 def test_paths_and_calls_are_compared(tmp_path):
@@ -83,7 +104,7 @@ def test_paths_and_calls_are_compared(tmp_path):
     path = write_figure(tmp_path, **figure)
     first, second = read_figure(path).blocks
     assert first["title"] == "Drawn with a network trained to predict the clean image, x₀"
-    assert second["title"] == "Drawn with a network trained to predict the way of a flow, u, along a flow"
+    assert second["title"] == "Drawn with a network trained to predict the flow's velocity, u, along a flow"
     assert [one["name"] for one in first["chart"]["series"]] == ["DDPM", "Euler along the flow", "real digits"]
     assert first["chart"]["series"][1] == {"name": "Euler along the flow", "x": [1, 3, 7]} | {
         "y": [11.0, 10 / 3 + 1, 10 / 7 + 1]

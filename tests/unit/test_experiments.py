@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 
 from fun.data.images import MASKS, load_image, load_mask, make_mask
+from fun.data.prompts import prompts_of
 from fun.data.timesteps import spaced_timesteps
 from fun.diffusion.cascade import load_stage
 from fun.diffusion.experiments import TASKS, make_samples, run
@@ -65,11 +66,10 @@ def embeds():
 @pytest.fixture
 def make_sampler(stages, embeds):
     def make(stage="stage_1", network=None, **changes):
-        noise_level = {"noise_level": 50} if stage == "stage_2" else {}
         stage = stages[stage]
         if network is not None:
             stage = type(stage)(**vars(stage) | {"network": network(stage.network)})
-        return Sampler(stage, embeds, **SETTINGS | noise_level | changes)
+        return Sampler(stage, embeds, **SETTINGS | changes)
 
     return make
 
@@ -214,7 +214,8 @@ class Counter:
     calls: list
 
     def __init__(self, network):
-        self.network, self.schedule = network, network.schedule
+        self.network, self.schedule, self.channels = network, network.schedule, network.channels
+        self.noise_level = network.noise_level
         Counter.calls = []
 
     def __call__(self, x, t, cond):
@@ -398,6 +399,31 @@ def test_an_inverted_picture_comes_back(make_sampler, picture):
         made = run("image_to_image", {"image": picture, "invert": invert}, sampler, samples)
         far[steps, invert] = float((made["x_0"] - made["original"]).square().mean().sqrt())
     assert far[100, True] < 0.5 * far[10, True] and far[100, True] < 0.1 * far[100, False]
+
+
+def test_an_inversion_is_told_nothing_whatever_is_led_away_from(make_sampler, picture, embeds):
+    class Told(Counter):
+        conds: list = []
+
+        def __call__(self, x, t, cond):
+            self.conds.append(cond)
+            return self.network(x, t, cond)
+
+    experiment = {"prompt": PROMPTS[0], "negative_prompt": PROMPTS[1], "starts": [500], "seeds": [0], "invert": True}
+    assert prompts_of(experiment) == sorted(["", *PROMPTS[:2]])
+    sampler = make_sampler(network=Told, sampler="ddim", steps=10, guidance_scale=1.0, negative_prompt=PROMPTS[1])
+    run("image_to_image", {"image": picture, "invert": True}, sampler, make_samples("image_to_image", experiment))
+    told = [next(prompt for prompt, embed in embeds.items() if torch.equal(embed, cond[0])) for cond in Told.conds]
+    assert set(told[: len(told) // 2 - 1]) == {""} and set(told[len(told) // 2 :]) == {PROMPTS[0]}
+
+
+def test_pure_noise_on_a_flow_is_blurred_as_it_is(make_sampler, picture):
+    samples = make_samples("denoising", {"timesteps": [999], "seeds": [0]})
+    made = run(
+        "denoising", {"image": picture, "prompt": PROMPTS[0], "keep_every": 5}, make_sampler(path="flow"), samples
+    )
+    assert all(tensor.isfinite().all() for tensor in made.values())
+    assert torch.equal(made["fair_blur"], made["blur"])
 
 
 def test_image_to_image_is_the_same_loop_started_late(make_sampler, picture):

@@ -77,8 +77,7 @@ def drawn(stages, experiments):
         embeds = {prompt: torch.randn(77, 32) for prompt in prompts_of(experiment)}
         samples = make_samples(experiment["task"], experiment)
         for stage in tasks_of(SCHEMA)[experiment["task"]]["stages"]:
-            level = {"noise_level": 50} if stage == "stage_2" else {}
-            sampler = Sampler(stages[stage], embeds, 16, **SAMPLING, **level, guidance_scale=3.0)
+            sampler = Sampler(stages[stage], embeds, 16, **SAMPLING, guidance_scale=3.0)
             tensors = run(experiment["task"], experiment, sampler, samples, low)
             arrays, low = {key: tensor.numpy() for key, tensor in tensors.items()}, tensors["x_0"]
             rates = [{"name": f"prompt seen, from t = {t}", "value": 0.5, "low": 0.2, "high": 0.8} for t in (390, 690)]

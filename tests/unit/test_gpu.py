@@ -78,9 +78,7 @@ def drawn(folder, task, stage, device, dtype=torch.float32, steps=5, unet=None, 
         loaded.network.__dict__["unet"] = unet
     generator = torch.Generator().manual_seed(0)
     embeds = {prompt: torch.randn(77, 32, generator=generator) for prompt in ["", *PROMPTS]}
-    sampler = Sampler(
-        loaded, embeds, 16, "ddpm", steps, "trailing", "learned", True, 7.0, noise_level=level, max_batch=3
-    )
+    sampler = Sampler(loaded, embeds, 16, "ddpm", steps, "trailing", "learned", True, 7.0, max_batch=3)
     _, more, entries = ASKED[task]
     entries = {key: str(folder / "picture.png") if value == "image" else value for key, value in entries.items()}
     low = torch.randn(2, 3, 16, 16, generator=generator).clamp(-1, 1) if stage == "stage_2" else None

@@ -92,6 +92,14 @@ def test_a_generator_reads_what_it_knows(perfect):
     assert torch.equal(twice[:, 0], twice[:, 1]), "all conditions see the same noise"
 
 
+@pytest.mark.parametrize("max_batch", [None, 1, 3, 7])
+def test_a_picture_is_read_alike_in_any_company(perfect, max_batch):
+    conds, order = [torch.full((20,), label) for label in range(10)], torch.randperm(20)
+    errors = denoising_errors(SCHEDULE, perfect, perfect.images, conds, draws=3, seed=0)
+    mixed = denoising_errors(SCHEDULE, perfect, perfect.images[order], conds, draws=3, seed=0, max_batch=max_batch)
+    torch.testing.assert_close(mixed, errors[order], rtol=1e-4, atol=1e-6)
+
+
 class Painter:
     """Stage I of one picture a prompt: it finds the noise exactly under the right prompt, and some of it under another."""
 

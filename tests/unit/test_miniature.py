@@ -112,6 +112,14 @@ def test_variational_bound_is_the_divergence_of_two_normals():
     assert torch.allclose(variational_bound(schedule, x_0, x_t, t, guess, v), total / 4, rtol=1e-9)
 
 
+def test_the_variational_bound_is_finite_whatever_the_variance_where_no_noise_is_added():
+    schedule, x = NoiseSchedule.cosine(1000), torch.randn(2, 3, 2, 2)
+    v = torch.full((2, 3, 2, 2), -10.0).requires_grad_()
+    bound = variational_bound(schedule, x, x, torch.tensor([0, 999]), x + 0.1, v)
+    bound.backward()
+    assert bound.isfinite() and v.grad.isfinite().all() and not v.grad[0].any()
+
+
 @pytest.mark.parametrize("stage", [1, 2])
 def test_training_resumes_in_the_same_bits(stage, digits):
     def trainer():
@@ -339,6 +347,7 @@ def test_euler_along_the_flow_is_ddim_at_the_same_noise_levels(guidance_scale):
     diffusion, flow = stage.schedule, Flow(1000)
     pairs = timestep_pairs(spaced_timesteps("trailing", 1000, 20))
     noise = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    generators = [torch.Generator()] * 2  # asked for nothing
 
     def walk(path, x_t, pairs):
         asked = partial(
@@ -348,7 +357,7 @@ def test_euler_along_the_flow_is_ddim_at_the_same_noise_levels(guidance_scale):
             guidance_scale=guidance_scale,
             unconditional=nothing,
         )
-        return list(denoise(path, asked, x_t, pairs, make_step("ddim"), [], threshold=stage.threshold))
+        return list(denoise(path, asked, x_t, pairs, make_step("ddim"), generators, threshold=stage.threshold))
 
     on_flow = [tuple(-1 if t < 0 else flow.timestep_of(*diffusion.levels(t)) for t in pair) for pair in pairs]
     start = diffusion.q_sample(torch.zeros_like(noise), 999, noise)

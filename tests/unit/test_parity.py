@@ -86,9 +86,7 @@ def test_stage_2(cascade, embeds, guidance_scale, noise_level):
     theirs = pipeline(**inputs, image=low, num_inference_steps=STEPS, noise_level=noise_level).images
 
     stage = load_stage(cascade / "stage_2", noise_level, None, torch.float32, CPU)
-    sampler = Sampler(
-        stage, embeds, **SETTINGS, spacing="leading", guidance_scale=guidance_scale, noise_level=noise_level
-    )
+    sampler = Sampler(stage, embeds, **SETTINGS, spacing="leading", guidance_scale=guidance_scale)
     ours = text_to_image(sampler, make_samples(), low)["x_0"]
     assert difference(ours, theirs) < 1e-4
 
@@ -103,7 +101,7 @@ def test_negative_prompt(cascade, embeds):
         theirs = pipeline(**inputs, num_inference_steps=STEPS).images
 
         stage = load_stage(cascade / folder, noise_level, None, torch.float32, CPU)
-        how = SETTINGS | {"spacing": "leading", "guidance_scale": 7.0, "noise_level": noise_level}
+        how = SETTINGS | {"spacing": "leading", "guidance_scale": 7.0}
         ours = text_to_image(Sampler(stage, embeds, **how, negative_prompt="A blue five"), make_samples(), low)["x_0"]
         assert difference(ours, theirs) < 1e-4
         assert difference(text_to_image(Sampler(stage, embeds, **how), make_samples(), low)["x_0"], theirs) > 1e-3

@@ -89,8 +89,7 @@ def mean(noises):
 
 
 def sampler(stage, embeds, guidance):
-    level = {} if stage.network.noise_level is None else {"noise_level": NOISE_LEVEL}
-    return Sampler(stage, embeds, **SETTINGS, **level, spacing="leading", guidance_scale=guidance)
+    return Sampler(stage, embeds, **SETTINGS, spacing="leading", guidance_scale=guidance)
 
 
 @pytest.mark.parametrize(

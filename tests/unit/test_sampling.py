@@ -206,6 +206,19 @@ def test_unknown_names_are_refused_with_the_known_ones():
         spaced_timesteps("cubic", 1000, 30)
     with pytest.raises(ValueError, match="known: learned, small, large"):
         ours("leading", 30, partial(ddpm_step, variance="tiny"), None)
+    with pytest.raises(ValueError, match="unknown sampler 'euler'; known: ddpm, ddim, dpm_solver, sde_dpm_solver"):
+        make_step("euler")
+
+
+def test_each_sample_has_a_generator_of_its_own():
+    for some in ([], generators(1), generators(3)):
+        with pytest.raises(ValueError, match=f"a generator for each of the 2 samples, not {len(some)}"):
+            next(denoise(SCHEDULE, predict, torch.zeros(2, *SHAPE), [(5, -1)], ddim_step, some))
+
+
+def test_a_variance_that_no_network_predicted_is_not_taken_for_learned():
+    with pytest.raises(ValueError, match="this network predicts no variance"):
+        ddpm_step(SCHEDULE, 500, 400, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2), None, None, "learned")
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -297,7 +310,7 @@ def test_dynamic_threshold_works_per_image():
 
 def test_a_flows_times_are_timesteps():
     """t = 0 is noise there, and 1 the clean image."""
-    assert [timestep_of(t) for t in (0.02, 0.5, 0.999, 690, 1, 0)] == [979, 499, 0, 690, 1, 0]
+    assert [timestep_of(t) for t in (0.02, 0.5, 0.999, 0.9996, 690, 1, 0)] == [979, 499, 0, 0, 690, 1, 0]
     assert [time_text(t, "flow") for t in (979, 499, -1)] == ["t = 0.02", "t = 0.5", "finished"]
     assert [time_text(t, None) for t in (979, -1)] == ["t = 979", "finished"]
     assert steps_made({"spacing": "trailing", "steps": 50}, start=0.5) == 25

@@ -1,10 +1,13 @@
 """NoiseSchedule against diffusers' schedulers and against the formulas written out."""
 
+import re
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
-from fun.diffusion.schedule import PREDICTION_TYPES, SCHEDULES, Flow, NoiseSchedule, OneLevel
+from fun.diffusion.schedule import PREDICTION_TYPES, SCHEDULES, Flow, NoiseSchedule, OneLevel, make_schedule
+from fun.networks.mnist_unets import SmallUNet
 
 T = 1000
 DIFFUSERS_NAMES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
@@ -90,6 +93,47 @@ def test_q_posterior_is_the_formula_written_out(pair, t, t_prev):
     expected = abar_prev**0.5 * (1 - a) / (1 - abar) * x_0 + a**0.5 * (1 - abar_prev) / (1 - abar) * x_t
     torch.testing.assert_close(mean, expected, rtol=1e-12, atol=1e-12)
     assert float(variance) == pytest.approx((1 - a) * (1 - abar_prev) / (1 - abar), rel=1e-12, abs=1e-15)
+
+
+def test_q_posterior_of_many_timesteps_is_that_of_each(pair):
+    """Also where there are as many images as columns of pixels, and numbers would multiply those."""
+    schedule, x_0, x_t, t = pair[0], images(0, 8), images(1, 8), torch.arange(100, 900, 100)
+    mean, variance = schedule.q_posterior(x_0, x_t, t, t - 50)
+    for i in range(8):
+        one = schedule.q_posterior(x_0[i : i + 1], x_t[i : i + 1], int(t[i]), int(t[i]) - 50)
+        torch.testing.assert_close((mean[i : i + 1], variance[i]), one, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("t", [T, -2, -20, torch.tensor([0, T]), torch.tensor([-2, 5])])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_timestep_that_does_not_exist_is_refused(name, t):
+    """T is Ho's last one, -20 where diffusers' last step goes."""
+    with pytest.raises(ValueError, match="t must be from -1 to 999"):
+        SCHEDULES[name](T).q_sample(images(0, 2), t, images(1, 2))
+
+
+def test_between_two_timesteps_there_is_nothing_but_on_a_flow(pair):
+    with pytest.raises(ValueError, match="t must be a whole number"):
+        pair[0].alpha_bar(0.5)
+    assert Flow(T).levels(0.5)[1] == 1.5 / T
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda schedule, x: schedule.target("eps", x, 5, x), "unknown prediction_type 'eps'; known: epsilon, sample"),
+        (
+            lambda schedule, x: schedule.x_start_and_noise("eps", x, 5, x),
+            "unknown prediction_type 'eps'; known: epsilon",
+        ),
+        (lambda schedule, x: SmallUNet(schedule, True, prediction_type="eps"), "unknown prediction_type 'eps'"),
+        (lambda schedule, x: SmallUNet(Flow(T), True, prediction_type="epsilon"), "epsilon says nothing of the image"),
+        (lambda schedule, x: make_schedule("sigmoid", T), "unknown schedule 'sigmoid'; known: linear, cosine, flow"),
+    ],
+)
+def test_what_a_schedule_does_not_know_is_refused(pair, ask, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        ask(pair[0], images(0))
 
 
 def test_q_posterior_is_bayes_rule():

@@ -224,6 +224,11 @@ def test_each_weight_has_one_optimiser(network_class):
     assert pixels == ({"stem.weight", "output.weight"} if network_class is SmallUNet else CS180_PIXELS)
 
 
+def test_an_optimiser_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="unknown optimizer 'adamw'; known: muon, adam"):
+        make_optimizers(SmallUNet(SCHEDULE, class_conditioned=True), "adamw", 0.01, 2e-3)
+
+
 def test_learning_rate_warms_up_then_decays_by_epoch():
     factors = [learning_rate_factor(step, 1 + step // 10, 4, 0.5) for step in range(30)]
     assert factors[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
@@ -250,6 +255,7 @@ def test_moving_average_follows_the_formula_and_copies_buffers():
         expected = float(n) if expected is None else decay * expected + (1 - decay) * n
     assert average.module.weight.item() == pytest.approx(expected, rel=1e-5)
     assert average.module.running_mean.item() == 190
+    assert not average.module.training, "it is there to sample from"
 
 
 # --- the trainer ---

@@ -70,8 +70,6 @@ def sampler_of(unet: nn.Module, embeds: dict[str, Tensor], steps: int, noise_lev
     schedule = NoiseSchedule.cosine(1000)
     stage = Stage(
         network=Network(lambda: unet, schedule, 3, "epsilon", noise_level),
-        schedule=schedule,
-        channels=3,
         size=unet.config.sample_size,
         threshold=partial(dynamic_threshold, **THRESHOLD),
         learned_variance=True,
@@ -79,9 +77,7 @@ def sampler_of(unet: nn.Module, embeds: dict[str, Tensor], steps: int, noise_lev
         noising=schedule,
     )
     grid = stage.size if noise_level is None else stage.size // 4
-    return Sampler(
-        stage, embeds, grid, "ddpm", steps, "leading", "learned", True, GUIDANCE_SCALE, noise_level=noise_level
-    )
+    return Sampler(stage, embeds, grid, "ddpm", steps, "leading", "learned", True, GUIDANCE_SCALE)
 
 
 def ours(unet: nn.Module, embeds: dict[str, Tensor], low: Tensor | None, batch: int, steps: int) -> Tensor:

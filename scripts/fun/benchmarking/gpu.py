@@ -79,7 +79,7 @@ def _miniature(stage, level, dtype, device, steps):
     generator = torch.Generator().manual_seed(0)
     embeds = {prompt: torch.randn(TOKENS, 64, generator=generator) for prompt in ("", "a prompt")}
     low = torch.rand(4, 3, 16, 16, generator=generator) * 2 - 1 if level else None
-    sampler = Sampler(loaded, embeds, 16, "dpm_solver", steps, "trailing", "learned", True, 3.0, noise_level=level)
+    sampler = Sampler(loaded, embeds, 16, "dpm_solver", steps, "trailing", "learned", True, 3.0)
     samples = [{"prompt": "a prompt", "seed": seed} for seed in range(4)]
     return text_to_image(sampler, samples, low)["x_0"].float().cpu().clamp(-1, 1)
 

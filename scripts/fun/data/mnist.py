@@ -33,7 +33,10 @@ def read_checked(path: str | Path, mnist: bool = True) -> bytes:
     content = path.read_bytes()
     if mnist:
         if hashlib.sha256(content).hexdigest() != FILES[path.name]:
-            raise ValueError(f"{path} is not MNIST's file of that name (its SHA-256 is wrong): delete it")
+            raise ValueError(
+                f"{path} is not MNIST's file of that name (its SHA-256 is wrong): delete it, or, if it is your own, keep it in a folder that is not called "
+                f"{MNIST_FOLDER}"
+            )
         return content
     header = np.frombuffer(content[:16].ljust(16, b"\0"), ">i4").tolist()
     if "images" in path.name:
@@ -51,7 +54,13 @@ def _read(folder: str | Path, name: str) -> bytes:
 
 
 def load_mnist(folder: str | Path, split: str, black: float = -1) -> tuple[Tensor, Tensor]:
-    """The split "train" (60,000) or "t10k" (10,000): images (N, 1, 28, 28) float32 in [black, 1], labels (N,) int64."""
+    """The split "train" (60,000) or "t10k" (10,000): images (N, 1, 28, 28) float32 in [black, 1], labels (N,) int64.
+
+    A folder called "data" is the workflow's, and must hold MNIST itself, file by file; any other may hold images of one's own.
+
+    Raises:
+        ValueError: a file is damaged, or not in idx format; the message names it.
+    """
     images = np.frombuffer(_read(folder, f"{split}-images-idx3-ubyte"), np.uint8, offset=16)
     return to_float(torch.tensor(images).view(-1, 28, 28), black), load_labels(folder, split)
 

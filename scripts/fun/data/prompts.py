@@ -19,7 +19,8 @@ def prompts_of(experiment: dict) -> list[str]:
     """The normalised prompts of an experiment, sorted, without duplicates, and with the negative prompt, by default empty, for
     classifier-free guidance. An empty list if the experiment has no prompt, because its task uses no network."""
     prompts = spelled_prompts(experiment)
-    return sorted({*map(normalise, [experiment.get("negative_prompt", ""), *prompts])}) if prompts else []
+    inverted = [""] if experiment.get("invert") and "starts" in experiment else []  # an inversion is told nothing
+    return sorted({*map(normalise, [experiment.get("negative_prompt", ""), *inverted, *prompts])}) if prompts else []
 
 
 def spelled_prompts(experiment: dict) -> list[str]:

@@ -29,7 +29,7 @@ def spaced_timesteps(spacing: str, num_train_timesteps: int, num_steps: int) -> 
 def timestep_of(time: float) -> int:
     """The timestep, of IF_TIMESTEPS, that is written as a number of 1 or more, or, as a flow's time between 0 (noise) and 1 (the
     clean image): 0.02 is 979."""
-    return round(IF_TIMESTEPS * (1 - time)) - 1 if 0 < time < 1 else int(time)
+    return max(0, round(IF_TIMESTEPS * (1 - time)) - 1) if 0 < time < 1 else int(time)
 
 
 def time_text(t: int, path: str | None) -> str:

@@ -33,6 +33,7 @@ SCHEDULER = {  # diffusers' values for entries that a scheduler's config leaves 
     "thresholding": False,
     "dynamic_thresholding_ratio": 0.995,
     "sample_max_value": 1.0,
+    "rescale_betas_zero_snr": False,
 }
 KEPT = 8  # batches of prompts that a network remembers: a batch that is split by max_batch has several
 
@@ -84,7 +85,7 @@ class Network:
             if torch.equal(known, cond):
                 return prompts
         different, rows = cond.to(device, self.unet.dtype).unique(dim=0, return_inverse=True)
-        self._read.append((cond, self.unet.read_prompts(different, rows)))
+        self._read.append((cond.clone(), self.unet.read_prompts(different, rows)))
         del self._read[:-KEPT]
         return self._read[-1][1]
 
@@ -94,22 +95,32 @@ class Stage:
     """Stage I or II of a cascade: a network, and the settings for sampling that its configs give."""
 
     network: Network
-    schedule: NoiseSchedule
-    channels: int
     size: int  # pixels on a side
     threshold: Callable[[Tensor], Tensor] | None  # for the estimates of x_0
     learned_variance: bool
     device: torch.device
     noising: NoiseSchedule | None = None  # stage II: for the picture that it enlarges
 
-    def companion(self, low: Tensor, noise_level: int, generators: Sequence[torch.Generator]) -> Tensor:
-        """What stage II sees in addition to x_t: the pictures `low` (N, C, h, w), enlarged and noised to `noise_level`."""
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The one that the network was trained on."""
+        return self.network.schedule
+
+    @property
+    def channels(self) -> int:
+        """Of a picture."""
+        return self.network.channels
+
+    def companion(self, low: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """What stage II sees in addition to x_t: the pictures `low` (N, C, h, w), enlarged and noised to the network's noise_level."""
         enlarged = F.interpolate(low.to(self.device), (self.size, self.size), mode="bilinear", align_corners=True)
-        return self.noising.q_sample(enlarged, noise_level, randn(enlarged.shape[1:], generators, self.device))
+        return self.noising.q_sample(
+            enlarged, self.network.noise_level, randn(enlarged.shape[1:], generators, self.device)
+        )
 
 
 def load_stage(
-    folder: Path,
+    folder: str | Path,
     noise_level: int | None,
     variant: str | None,
     dtype: torch.dtype,
@@ -128,6 +139,7 @@ def load_stage(
         ValueError: a config asks for something that this code does not support (the message names it), or, on first use, the
             weights are missing or are those of another network.
     """
+    folder = Path(folder)
     config = _scheduler_config(folder, "scheduler")
     if config["prediction_type"] not in PREDICTION_TYPES:
         raise ValueError(f"{folder}: prediction_type {config['prediction_type']} is none of {PREDICTION_TYPES}")
@@ -137,7 +149,8 @@ def load_stage(
         noising = _noise_schedule(folder, _scheduler_config(folder, "image_noising_scheduler"))
 
     unet_config = _config(folder, "unet/config.json")
-    learned_variance = config["variance_type"] in ("learned", "learned_range")
+    if config["variance_type"] == "learned":  # the variance itself, not its place between two bounds
+        raise ValueError(f"{folder}: variance_type learned is not supported; IF's is learned_range")
     channels = unet_config["in_channels"] // (1 if noise_level is None else 2)
 
     def load():
@@ -163,11 +176,9 @@ def load_stage(
 
     return Stage(
         network=Network(load, schedule, channels, config["prediction_type"], noise_level),
-        schedule=schedule,
-        channels=channels,
         size=unet_config["sample_size"],
         threshold=_threshold(config),
-        learned_variance=learned_variance,
+        learned_variance=config["variance_type"] == "learned_range",
         device=device,
         noising=noising,
     )
@@ -228,6 +239,8 @@ def _scheduler_config(folder, name):
 
 
 def _noise_schedule(folder, config):
+    if config["rescale_betas_zero_snr"]:
+        raise ValueError(f"{folder}: rescale_betas_zero_snr is not supported")
     if config["trained_betas"] is not None:
         return NoiseSchedule(torch.tensor(config["trained_betas"]))
     if config["beta_schedule"] not in BETA_SCHEDULES:

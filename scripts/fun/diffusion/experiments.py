@@ -40,7 +40,7 @@ def forward_process(sampler: Sampler, samples: list[dict], low: None, *, image: 
 def denoising(
     sampler: Sampler, samples: list[dict], low: None, *, image: str, prompt: str, keep_every: int
 ) -> dict[str, Tensor]:
-    """Noise a picture, and denoise it in four ways: blur, fair blur (of x_t / signal_t), one step, all steps.
+    """Noise a picture, and denoise it in four ways: blur, fair blur (of x_t / signal_t; of x_t where there is no signal), one step, all steps.
 
     Returns each with its PSNR and SSIM (N,) against the picture, and every k-th state (k is `keep_every`) of the first
     sample with the highest timestep.
@@ -51,7 +51,7 @@ def denoising(
     ways = {"noisy": x_t, "one_step": torch.empty_like(x_t), "x_0": torch.empty_like(x_t)}
     ways["blur"], sigma_blur = best_blur(x_t, original)
     signal = sampler.schedule.levels(t)[0].view(-1, 1, 1, 1).to(x_t)
-    ways["fair_blur"], sigma_fair_blur = best_blur(x_t / signal, original)
+    ways["fair_blur"], sigma_fair_blur = best_blur(x_t / signal.where(signal > 0, 1), original)
     for start, rows, group in _groups(samples, lambda sample: timestep_of(sample["timestep"])):
         branch = Branch(sampler.cond(group, prompt))
         states = list(sampler.walk(group, [branch], image=original, start=start))

@@ -32,7 +32,6 @@ class Sampler:
     guidance_scale: float
     guidance_interval: Sequence[float] = (0, 1)  # shares of T: guided only there, see guidance.is_guided
     path: str | None = None  # from noise to image, by its name in SCHEDULES; None: the network's own
-    noise_level: int | None = None  # stage II: the timestep of its companion's noise
     negative_prompt: str = ""  # what guidance leads away from
     max_batch: int | None = None
     progress: Callable[..., Iterable] = lambda states, description, total: states
@@ -94,7 +93,7 @@ class Sampler:
         network = on_path(stage.network, schedule, stage.channels)
         scale = self._guidance_scale(samples, low)
         unconditional = self.cond(samples, self.negative_prompt)
-        companion = None if low is None else stage.companion(low, self.noise_level, generators)
+        companion = None if low is None else stage.companion(low, generators)
         if from_start:
             x_t = with_known(x_t, timesteps[0])
 
@@ -103,9 +102,10 @@ class Sampler:
             return predict(network, x, t, branches, scale if guided else 1.0, unconditional, companion, self.max_batch)
 
         if inverted:
+            unprompted = self.cond(samples, "")
 
             def predict_freely(x, t):
-                return predict(network, x, t, [Branch(unconditional)], max_batch=self.max_batch)
+                return predict(network, x, t, [Branch(unprompted)], max_batch=self.max_batch)
 
             upwards = [start, *(t for t in timesteps if t < start)]
             x_t = ddim_inversion(schedule, predict_freely, image.expand_as(x_t), upwards, generators)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fun.diffusion.schedule import NoiseSchedule
+from fun.diffusion.schedule import NoiseSchedule, look_up, unknown
 
 
 class Prediction(NamedTuple):
@@ -54,8 +54,11 @@ def denoise(
         constraint: (x, t_prev) -> x, applied after each step (inpainting).
 
     Raises:
-        ValueError: a sample is no longer finite. It would end as a black picture, without an error.
+        ValueError: there are not as many generators as samples, or a sample is no longer finite: it would end as a black picture,
+            without an error.
     """
+    if len(generators) != len(x_t):
+        raise ValueError(f"there must be a generator for each of the {len(x_t)} samples, not {len(generators)}")
     draw = partial(randn, x_t.shape[1:], generators, device=x_t.device)
     for t, t_prev in pairs:
         # Entered for each step: held across the yield, it would switch off gradients in the caller.
@@ -109,13 +112,15 @@ def ddpm_step(
         return mean
     beta, _ = schedule.stride(t, t_prev)
     if variance == "learned":
+        if v is None:
+            raise ValueError("this network predicts no variance: variance must be small or large, not learned")
         sigma = torch.exp(learned_log_variance(v, beta.log(), beta_tilde.log()) / 2)
     elif variance == "small":
         sigma = beta_tilde.sqrt()
     elif variance == "large":
         sigma = beta.sqrt()
     else:
-        raise ValueError(f"unknown variance {variance!r}; known: learned, small, large")
+        raise unknown(variance, ("learned", "small", "large"), "variance")
     return mean + sigma * draw()
 
 
@@ -181,7 +186,7 @@ def make_step(sampler: str, variance: str = "small") -> Callable[..., Tensor]:
         "dpm_solver": DPMSolver(ddim_step),
         "sde_dpm_solver": DPMSolver(ddpm_step),
     }
-    return steps[sampler]
+    return look_up(steps, sampler, "sampler")
 
 
 def dynamic_threshold(x_0: Tensor, ratio: float = 0.95, sample_max_value: float = 1.0) -> Tensor:

@@ -18,14 +18,29 @@ from torch import Tensor
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample", "flow")  # see NoiseSchedule.target
 
 
+def look_up(table: dict, name: str, what: str):
+    """What is called `name` in the table. Raises ValueError, with the names that there are, if nothing is."""
+    if name not in table:
+        raise unknown(name, table, what)
+    return table[name]
+
+
+def unknown(name: str, names, what: str) -> ValueError:
+    """The error for a name that is none of these."""
+    return ValueError(f"unknown {what} {name!r}; known: {', '.join(names)}")
+
+
 class NoiseSchedule:
     """The noise levels of T timesteps, computed from their betas.
 
-    Every `t` below is a number, or a tensor (N,) with one timestep per image; images are (N, C, H, W).
+    Every `t` below is a number, or a tensor (N,) with one timestep per image, from -1 to T - 1 (else ValueError); images are
+    (N, C, H, W).
 
     Args:
         betas: (T,), each in (0, 1); kept in float64, because the cumulative product loses digits in float32.
     """
+
+    is_discrete = True  # whether there is nothing between two timesteps
 
     def __init__(self, betas: Tensor):
         betas = torch.as_tensor(betas, dtype=torch.float64)
@@ -51,8 +66,17 @@ class NoiseSchedule:
 
     def levels(self, t: float | Tensor) -> tuple[Tensor, Tensor]:
         """signal and sigma at t, float64: scalars for a number, (N,) for a tensor; 1 and 0 at t = -1."""
-        abar = self._alpha_bar[t.cpu() if torch.is_tensor(t) else t]
+        abar = self._alpha_bar[self._checked(t)]
         return abar.sqrt(), (1 - abar).sqrt()
+
+    def _checked(self, t: float | Tensor) -> Tensor:
+        """t on the CPU. An index would take other numbers silently: T for the clean image, -20 for nearly pure noise."""
+        t = torch.as_tensor(t, device="cpu", dtype=None if self.is_discrete else torch.float64)
+        if self.is_discrete and t.is_floating_point():
+            raise ValueError(f"t must be a whole number: this schedule has {self.num_train_timesteps} timesteps")
+        if t.numel() and not (t.min() >= -1 and t.max() < self.num_train_timesteps):
+            raise ValueError(f"t must be from -1 to {self.num_train_timesteps - 1}, not {t.tolist()}")
+        return t
 
     def timestep_of(self, signal: Tensor, sigma: Tensor) -> int:
         """The timestep whose signal and sigma have a ratio nearest to this one."""
@@ -104,6 +128,15 @@ class NoiseSchedule:
         signal, sigma = self._levels(t, x_t)
         return (x_t - signal * x_0) / sigma
 
+    def check_prediction_type(self, prediction_type: str) -> None:
+        """Raise ValueError if no network on this schedule can predict this."""
+        if prediction_type not in PREDICTION_TYPES:
+            raise unknown(prediction_type, PREDICTION_TYPES, "prediction_type")
+        if prediction_type == "epsilon" and self.levels(self.num_train_timesteps - 1)[0] == 0:
+            raise ValueError(
+                "epsilon says nothing of the image where all is noise, as at a flow's start: take sample or flow"
+            )
+
     def target(self, prediction_type: str, x_0: Tensor, t: float | Tensor, noise: Tensor) -> Tensor:
         """What a network of this prediction type is to predict: in diffusers' words "epsilon" (the noise), "sample" (the clean
         image) or "v_prediction" (signal_t noise - sigma_t x_0, Salimans and Ho 2022, https://arxiv.org/abs/2202.00512), or
@@ -115,7 +148,7 @@ class NoiseSchedule:
             "v_prediction": lambda: signal * noise - sigma * x_0,
             "flow": lambda: x_0 - noise,
         }
-        return targets[prediction_type]()
+        return look_up(targets, prediction_type, "prediction_type")()
 
     def x_start_and_noise(
         self, prediction_type: str, x_t: Tensor, t: float | Tensor, prediction: Tensor
@@ -133,7 +166,7 @@ class NoiseSchedule:
         if prediction_type == "flow":
             total = signal + sigma  # 1 if the schedule is a flow
             return (x_t + sigma * prediction) / total, (x_t - signal * prediction) / total
-        raise ValueError(f"unknown prediction_type {prediction_type!r}; known: {', '.join(PREDICTION_TYPES)}")
+        raise unknown(prediction_type, PREDICTION_TYPES, "prediction_type")
 
     def x_start_between(self, x_t: Tensor, t: float | Tensor, x_next: Tensor, t_next: float | Tensor) -> Tensor:
         """The clean image from which a DDIM step leads from x_t to x_next: both with the same image and the same noise."""
@@ -168,9 +201,9 @@ class NoiseSchedule:
         beta, _ = self.stride(t, t_prev)
         return signal_prev * beta / sigma**2, signal / signal_prev * (sigma_prev / sigma) ** 2
 
-    def q_posterior(self, x_0: Tensor, x_t: Tensor, t: float, t_prev: float) -> tuple[Tensor, Tensor]:
-        """Mean (N, C, H, W) and variance (scalar, float64) of q(x_t_prev | x_t, x_0), for any t_prev < t."""
-        of_x_0, of_x_t = self.posterior_coefficients(t, t_prev)
+    def q_posterior(self, x_0: Tensor, x_t: Tensor, t: float | Tensor, t_prev: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (N, C, H, W) and variance (float64, shaped like t) of q(x_t_prev | x_t, x_0), for any t_prev < t."""
+        of_x_0, of_x_t = (_expand(one, x_t) for one in self.posterior_coefficients(t, t_prev))
         return of_x_0 * x_0 + of_x_t * x_t, self.stride(t, t_prev)[1]
 
 
@@ -178,14 +211,16 @@ class Flow(NoiseSchedule):
     """The straight path of flow matching: x_s = (1 - s) x_0 + s noise, for any real s in [0, 1].
 
     Timestep t is s = (t + 1) / T, and need not be a whole number: t = -1 is the clean image as everywhere, t = T - 1 pure
-    noise. The time that a network is told runs the other way, as in the CS180 course: 0 is noise, 1 the clean image.
+    noise, and so they count from -1 to T - 1. The time that a network is told runs the other way, as in the CS180 course: 0 is noise, 1 the clean image.
     """
+
+    is_discrete = False
 
     def __init__(self, num_train_timesteps: int):
         self.num_train_timesteps = num_train_timesteps
 
     def levels(self, t):
-        s = (torch.as_tensor(t, dtype=torch.float64).cpu() + 1) / self.num_train_timesteps
+        s = (self._checked(t) + 1) / self.num_train_timesteps
         return 1 - s, s
 
     def timestep_of(self, signal, sigma):
@@ -208,8 +243,9 @@ class OneLevel(NoiseSchedule):
         self._levels_of = {0: (signal, sigma), -1: (1.0, 0.0)}
 
     def levels(self, t):
-        rows = [self._levels_of[int(one)] for one in torch.as_tensor(t).view(-1)]
-        table = torch.tensor(rows, dtype=torch.float64).view(*torch.as_tensor(t).shape, 2)
+        t = self._checked(t)
+        rows = [self._levels_of[int(one)] for one in t.view(-1)]
+        table = torch.tensor(rows, dtype=torch.float64).view(*t.shape, 2)
         return table[..., 0], table[..., 1]
 
 
@@ -225,7 +261,7 @@ SCHEDULES = {"linear": NoiseSchedule.linear, "cosine": NoiseSchedule.cosine, "fl
 
 def make_schedule(name: str, *levels: float, **how: float) -> NoiseSchedule:
     """The schedule called `name`: one of SCHEDULES, with T timesteps, or "one_level", with a signal and a sigma."""
-    return (SCHEDULES | {"one_level": OneLevel})[name](*levels, **how)
+    return look_up(SCHEDULES | {"one_level": OneLevel}, name, "schedule")(*levels, **how)
 
 
 def path_of(own: NoiseSchedule, path: str | None) -> NoiseSchedule:

@@ -37,8 +37,8 @@ def denoising_errors(
         network: (x_t, t, cond) -> Prediction.
         x_0: (N, C, H, W), what a sampler would finish.
         conds: each (N, ...), as the network takes them.
-        draws: pairs of timestep and noise, the same for all conditions: what differs between two errors is the condition alone.
-            The timesteps are spread evenly over SHARES of T.
+        draws: pairs of timestep and noise, the same for all conditions and pictures: what differs between two errors of a picture
+            is the condition alone, and no picture's depend on the others. The timesteps are spread evenly over SHARES of T.
         max_batch: the most pictures in one call of the network.
     """
     if max_batch is not None and len(x_0) > max_batch:
@@ -49,7 +49,7 @@ def denoising_errors(
     errors = torch.zeros(len(x_0), len(conds))
     for draw in range(draws):
         t = int(low + (draw + 0.5) / draws * (high - low))
-        noise = randn(x_0.shape[1:], [generator] * len(x_0), x_0.device)
+        noise = randn(x_0.shape[1:], [generator], x_0.device)
         x_t = schedule.q_sample(x_0, t, noise)
         for i, cond in enumerate(conds):
             found = network(x_t, t, cond)[1]

@@ -91,7 +91,6 @@ def enlargement(
         low.shape[-1],
         **SAMPLING,
         guidance_scale=1.0,
-        noise_level=stage_2.network.noise_level,
         progress=progress,
     )
     chunks = zip(_chunks(samples), low.split(CHUNK), strict=True)

@@ -85,14 +85,15 @@ def variational_bound(schedule: NoiseSchedule, x_0: Tensor, x_t: Tensor, t: Tens
         noise: the network's estimate, detached by the caller.
         v: (N, 3, H, W), the raw variance channels.
     """
+    alone, t = t == 0, t.clamp(min=1)
     beta, beta_tilde = schedule.stride(t, t - 1)
     estimate = schedule.predict_x_start(x_t, t, noise).clamp(-1, 1)
-    low, high = _column(beta_tilde.clamp(min=1e-20).log(), x_0), _column(beta.log(), x_0)
+    low, high = _column(beta_tilde.log(), x_0), _column(beta.log(), x_0)
     log_variance = learned_log_variance(v, high, low)
     # The two means differ by the error of the estimated x_0, times its coefficient in the posterior.
     error = _column(schedule.posterior_coefficients(t, t - 1)[0], x_0) * (x_0 - estimate)
     kl = (log_variance - low - 1 + (low - log_variance).exp() + error.square() * (-log_variance).exp()) / 2
-    return (kl * _column(t > 0, x_0)).mean() / torch.log(torch.tensor(2.0))
+    return (kl * _column(~alone, x_0)).mean() / torch.log(torch.tensor(2.0))
 
 
 def _column(values, like):
@@ -117,7 +118,7 @@ class CascadeTrainer(Trainer):
         self.embeds = embeds
 
     def loss(self, x_0: Tensor, prompts: Tensor, *reference: Tensor) -> Tensor:
-        """Mean squared error of v, and the variational bound, which trains the variance alone."""
+        """Mean squared error of the v-prediction, and the variational bound, which trains the variance alone."""
         t = stratified_timesteps(len(x_0), self.schedule, self.generator)
         dropped = torch.rand(len(prompts), generator=self.generator) < self.class_dropout
         prompts = prompts.masked_fill(dropped.to(prompts.device), NO_PROMPT)

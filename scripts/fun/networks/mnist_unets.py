@@ -26,6 +26,7 @@ class Denoiser(nn.Module):
 
     def __init__(self, schedule, class_conditioned, prediction_type):
         super().__init__()
+        schedule.check_prediction_type(prediction_type)
         self.schedule, self.class_conditioned, self.prediction_type = schedule, class_conditioned, prediction_type
 
     def forward(self, x_t, t, labels, *t_next):

@@ -94,11 +94,13 @@ def make_optimizers(network: nn.Module, optimizer: str, muon_lr: float, adamw_lr
     """The optimisers of a network by name: "adam" is AdamW for all of it, with Adam's usual betas; "muon" is Muon for the
     convolutions inside the network and AdamW for the rest.
 
-    The rest is norms, biases, embeddings, linear layers, and the first and the last convolution, which read or write
+    Raises ValueError for another name. The rest is norms, biases, embeddings, linear layers, and the first and the last convolution, which read or write
     pixels.
     """
     if optimizer == "adam":
         return {"adamw": AdamW(network.parameters(), adamw_lr, betas=(0.9, 0.999))}
+    if optimizer != "muon":
+        raise ValueError(f"unknown optimizer {optimizer!r}; known: muon, adam")
     convolutions = [p for p in network.parameters() if p.ndim == 4][1:-1]
     inside = {id(p) for p in convolutions}
     rest = [p for p in network.parameters() if id(p) not in inside]

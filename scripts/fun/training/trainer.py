@@ -112,7 +112,7 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     def average(averaged, current, num_averaged):
         torch._foreach_lerp_(averaged, current, 1 - ema_decay(int(num_averaged), decay))
 
-    return AveragedModel(network, multi_avg_fn=average)
+    return AveragedModel(network, multi_avg_fn=average).eval()
 
 
 class Trainer:
