@@ -59,6 +59,7 @@ function said(reading, names) {
 // --- one walk at a time: a new one stops the one before ---
 
 class Stopped extends Error {}
+class Missing extends Error {} // what the reader has to do first
 
 let current = null; // of the walk that is under way
 
@@ -71,13 +72,14 @@ function breathe(walk) {
   });
 }
 
-// Yields the states of a walk. how: model, branches, guidance, steps, sampler, seed, and x, start, constraint as in the library.
+// Yields the states of a walk. how: model, branches, guidance, steps, sampler, seed, and x, start, constraint as in the library; or
+// `held`, an x_t at `start` to go on from.
 async function* walk(how, run) {
   const { model, branches } = how;
   const generator = Engine.generator(how.seed);
   const noise = generator.normal(model.channels * model.size ** 2);
   const timesteps = Engine.timesteps("trailing", model.schedule.T, how.steps);
-  const x = how.start === undefined ? noise : Engine.qSample(model.schedule, how.x, how.start, noise);
+  const x = how.held ?? (how.start === undefined ? noise : Engine.qSample(model.schedule, how.x, how.start, noise));
   const predict = (x_t, t) => {
     const scale = model.guided(t) ? how.guidance : 1;
     return Engine.predict(model.network, x_t, t, branches, scale, model.nothing, () => breathe(run));
@@ -129,11 +131,11 @@ function picture(name) {
 const SAMPLERS = [["dpm_solver", "DPM-Solver++"], ["sde_dpm_solver", "SDE-DPM-Solver++"], ["ddim", "DDIM"], ["ddpm", "DDPM"]];
 
 // Controls that every play has, and what happens on "Draw": prepare() gives a walk, finish(state) says what became of it.
-function stage(place, { fields, before = [], steps = 16, guidance = 2, sampler = "dpm_solver", prepare, finish }) {
+function stage(place, { fields, before = [], word = "Draw", steps = 16, guidance = 2, sampler = "dpm_solver", prepare, finish }) {
   const how = {
     seed: number(Math.floor(Math.random() * 1000)), steps: range(1, 40, steps), guidance: range(0, 10, guidance, 0.5), sampler: choice(SAMPLERS, sampler),
   };
-  const draw = element("button", { type: "submit", class: "draw" }, "Draw");
+  const draw = element("button", { type: "submit", class: "draw" }, word);
   const stop = element("button", { type: "button", hidden: "" }, "Stop");
   const held = picture("xₜ: what the loop holds"), guessed = picture("x₀: the network’s estimate");
   const scrub = element("input", { type: "range", min: 0, max: 0, value: 0, "aria-label": "Step", disabled: "" });
@@ -178,8 +180,8 @@ function stage(place, { fields, before = [], steps = 16, guidance = 2, sampler =
       }
       told.textContent = `${finish(states.at(-1).x_t, asked)} ${states.length} steps, ${((performance.now() - began) / 1000).toFixed(1)} s.`;
     } catch (error) {
-      if (!(error instanceof Stopped)) { told.textContent = error.message; throw error; }
-      told.textContent = "Stopped.";
+      told.textContent = error instanceof Stopped ? "Stopped." : error.message;
+      if (!(error instanceof Stopped || error instanceof Missing)) throw error;
     } finally {
       if (current === run) current = null;
       draw.disabled = false;
@@ -194,8 +196,11 @@ function digitChoice(about, chosen) { return choice(about.names.map((name, i) =>
 function colourChoice(about, chosen) { return choice(about.colours.names.map((name) => [name, name]), chosen); }
 
 function prompt(about, digit, foreground, background) {
-  return `a ${foreground.value} ${about.colours.digits[digit.value]} on a ${background.value} background`;
+  return `a ${foreground} ${about.colours.digits[digit.value]} on a ${background} background`;
 }
+
+// A colour's negative is the one from the other end.
+function negative(about, colour) { return about.colours.names.at(-1 - about.colours.names.indexOf(colour)); }
 
 // --- the plays ---
 
@@ -217,7 +222,7 @@ const PLAYS = {
       steps: 10, guidance: 3, sampler: "sde_dpm_solver",
       prepare: () => {
         const model = colourModel(about);
-        return { model, branches: [{ cond: model.cond(prompt(about, digit, foreground, background)) }] };
+        return { model, branches: [{ cond: model.cond(prompt(about, digit, foreground.value, background.value)) }] };
       },
       finish: (x, { model }) => `The judge reads: ${said(model.read(x), about.colours.digits)}.`,
     });
@@ -226,7 +231,7 @@ const PLAYS = {
   anagram(place, about) {
     const first = digitChoice(about, 6), second = digitChoice(about, 9), view = choice(VIEWS, "rotate_180");
     const foreground = colourChoice(about, "white"), background = colourChoice(about, "black");
-    const turn = element("button", { type: "button", disabled: "" }, "Turn it");
+    const turn = element("button", { type: "button", disabled: "" }, "See it the other way");
     const made = stage(place, {
       fields: [
         field("digit", first), field("and, seen otherwise", second), field("view", view), field("colour", foreground),
@@ -236,7 +241,8 @@ const PLAYS = {
       prepare: () => {
         const model = colourModel(about);
         const branch = (digit, name) => {
-          return { cond: model.cond(prompt(about, digit, foreground, background)), view: Engine.views[name], part: 1 / 2 };
+          const colours = [foreground.value, background.value].map((one) => (name === "negate" ? negative(about, one) : one));
+          return { cond: model.cond(prompt(about, digit, ...colours)), view: Engine.views[name], part: 1 / 2 };
         };
         made.guessed.canvas.className = "picture pixelated";
         return { model, branches: [branch(first, "identity"), branch(second, view.value)], turned: view.value };
@@ -259,8 +265,9 @@ const PLAYS = {
     const board = makeBoard(28);
     stage(place, {
       fields: [field("network", kind), field("becomes a", digit), field("noise, t / T", level.made, level.shown)],
-      before: [board.panel("Draw here")], steps: 20, sampler: "sde_dpm_solver",
+      before: [board.panel("Draw here")], word: "Run the loop", steps: 20, sampler: "sde_dpm_solver",
       prepare: () => {
+        if (board.empty()) throw new Missing("Draw a digit first.");
         const of_digits = kind.value === "digits", model = of_digits ? digitModel(about, about.digits.epochs.at(-1)) : colourModel(about);
         const word = `a white ${about.colours.digits[digit.value]} on a black background`;
         const cond = of_digits ? Number(digit.value) : model.cond(word);
@@ -286,8 +293,10 @@ const PLAYS = {
     drawn();
     stage(place, {
       fields: [field("becomes a", digit)],
-      before: [field("picture", from), other, board.panel("Brush over what is to be drawn anew")], steps: 20, sampler: "ddpm",
+      before: [field("picture", from), other, board.panel("Brush over what is to be drawn anew")], word: "Run the loop", steps: 20,
+      sampler: "ddpm",
       prepare: async () => {
+        if (board.empty()) throw new Missing("Brush over a part of the picture first.");
         const known = board.ink(model()).map((ink) => ink < 0), clean = picture.x;
         const constraint = (x, t, generator) => {
           const there = t < 0 ? clean : Engine.qSample(model().schedule, clean, t, generator.normal(clean.length));
@@ -300,11 +309,15 @@ const PLAYS = {
   },
 
   inside(place, about) {
-    const from = digitChoice(about, 3), asked = digitChoice(about, 3), time = range(0.05, 0.98, 0.6, 0.01), scale = range(0, 10, 2, 0.5);
+    const from = digitChoice(about, 3), asked = digitChoice(about, 8), time = range(0.05, 0.98, 0.85, 0.01), scale = range(0, 10, 3, 0.5);
     const parts = ["the picture under noise", "without a class", "told the class", "guided", "one step less noise"].map(picture);
     const told = element("p", { class: "play-told", role: "status" });
     const form = element("form", { class: "play-form" }, field("drawn as", from), field("told that it is", asked), field("noise, t / T", time.made, time.shown), field("guidance", scale.made, scale.shown));
-    place.append(element("div", { class: "play-body" }, form, element("div", { class: "play-stage" }, element("div", { class: "row" }, ...parts.map((one) => one.panel)), told)));
+    const finish = element("button", { type: "button" }, "Finish it eight times"), endings = element("div", { class: "row" });
+    const remark = element("p", { class: "play-told", role: "status" });
+    place.append(element("div", { class: "play-body" }, form, element("div", { class: "play-stage" }, element("div", { class: "row" }, ...parts.map((one) => one.panel)), told, finish, endings, remark)));
+    finish.addEventListener("click", () => endEightTimes(model, at, endings, remark));
+    let at = null; // what is shown: x_t, t, and the estimate without a class
     const model = digitModel(about, about.digits.epochs.at(-1)), clean = {};
     async function show() {
       const label = Number(from.value), { schedule, network } = model;
@@ -320,6 +333,9 @@ const PLAYS = {
       const noise = x_t.map((x, i) => (x - signal * guided[i]) / sigma);
       const next = t_next < 0 ? guided : Engine.qSample(schedule, guided, t_next, noise);
       [x_t, free, with_class, guided, next].forEach((x, i) => paint(parts[i].canvas, x, model));
+      at = { x_t, t, free };
+      endings.replaceChildren();
+      remark.textContent = "";
       told.textContent = `t = ${t} of ${schedule.T}: the estimates of x₀. The guided one, read as: ${said(model.read(guided), about.names)}.`;
     }
     form.addEventListener("input", show);
@@ -327,6 +343,24 @@ const PLAYS = {
     show();
   },
 };
+
+// The loop with fresh noise from the same x_t, eight times without a class: one step is about the mean of what many steps may end at.
+async function endEightTimes(model, { x_t, t, free }, row, remark) {
+  const mean = new Float32Array(x_t.length), seeds = [1, 2, 3, 4, 5, 6, 7, 8];
+  const shown = [...seeds.map((seed) => `ending ${seed}`), "their mean", "one step from here"].map(picture);
+  row.replaceChildren(...shown.map((one) => one.panel));
+  for (const seed of seeds) {
+    const how = { model, branches: [{ cond: model.nothing }], seed, steps: 20, guidance: 1, sampler: "ddpm", start: t, held: x_t };
+    let last = null;
+    for await (const state of walk(how, { stopped: false })) last = state.x_t;
+    if (!row.contains(shown[0].panel)) return; // something else is shown by now
+    last.forEach((value, i) => { mean[i] += value / seeds.length; });
+    paint(shown[seed - 1].canvas, last, model);
+  }
+  paint(shown[8].canvas, mean, model);
+  paint(shown[9].canvas, free, model);
+  remark.textContent = "Each ending is sharp. One step does not choose between them: it shows about their mean.";
+}
 
 const VIEWS = [["rotate_180", "upside down"], ["rotate_90_cw", "turned clockwise"], ["rotate_90_ccw", "turned the other way"], ["flip_vertical", "upside down, mirrored"], ["flip_horizontal", "in the mirror"], ["negate", "as a negative"]];
 
@@ -350,7 +384,7 @@ function offerRuns(about) {
   dialog.addEventListener("opened", ({ detail: panel }) => {
     dialog.querySelectorAll(".run-here").forEach((cloned) => cloned.remove());
     const run = runOf(panel, about);
-    if (run) dialog.querySelector(".command").append(button(run));
+    if (run) dialog.querySelector(".details-alt").after(button(run));
   });
 }
 
@@ -387,7 +421,8 @@ const RUNS = {
     const readings = [...(figure.querySelector(".flips li")?.querySelectorAll(".panel") ?? [])];
     const views = readings.map((one) => Object.fromEntries(madeOf(one)).view);
     const first = asked(words(readings[0] ?? panel, ".label"), about), second = asked(words(readings[1] ?? panel, ".label"), about);
-    const alike = first && second && first.colour === second.colour && first.background === second.background;
+    const seen = (colour) => (views[1] === "negate" ? negative(about, colour) : colour);
+    const alike = first && second && seen(first.colour) === second.colour && seen(first.background) === second.background;
     const stage_1 = [...figure.querySelectorAll(".block .panel:first-child")].map((one) => Object.fromEntries(madeOf(one))).find(ofMiniature);
     const known = views.length === 2 && views[0] === "identity" && VIEWS.some(([name]) => name === views[1]);
     if (!known || !alike || !stage_1 || made.away) return null;
@@ -454,6 +489,7 @@ function makeBoard(size, colour = "#ffffff") {
   return {
     panel: (name) => element("figure", { class: "panel board-panel" }, element("div", { class: "board-stack" }, under, canvas), element("figcaption", {}, `${name} (keys: arrows move, with shift or space they draw)`), clear),
     background: (fill) => fill(under),
+    empty: () => !pen.getImageData(0, 0, size, size).data.some((value) => value > 0),
     // The ink at a model's size, from -1 to 1, in all its channels.
     ink({ size: side, channels }) {
       const small = element("canvas", { width: side, height: side });

@@ -132,7 +132,8 @@ function makeScrub(scrub) {
     }, Math.max(110, Math.min(700, 4000 / states.length)));
   });
   slider.addEventListener("input", () => { stop(); show(Number(slider.value)); });
-  show(states.length - 1);
+  // It rests where there is something to compare: a walk on its way, where noise and estimate differ, epochs at the last.
+  show(words(states.at(-1), ".state") === "finished" ? Math.floor(0.6 * (states.length - 1)) : states.length - 1);
 }
 
 // A picture opens with what made it.

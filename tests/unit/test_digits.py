@@ -140,11 +140,12 @@ def test_the_single_step_figure_tells_what_was_measured(tmp_path):
         made={"network": "small"},
     )
     blocks = read_figure(write_figure(tmp_path, **figure)).blocks
-    series = blocks[2]["chart"]["series"]
+    nothing, levels, chart, *_ = blocks
+    series = chart["chart"]["series"]
     assert series[0]["x"] == [0.5, 1.0], "nothing was added at 0"
     assert series[2] == {"name": "each trained at its own σ", "x": [0.5, 1.0], "y": [20.8, 16.1]}
-    assert [panel["label"] for panel in blocks[1]["panels"][:2]] == ["σ = 0", "denoised: 23.5 dB"]
-    assert "by 0.01 (root mean square)" in blocks[3]["caption"] and "real digit by 0.25" in blocks[3]["caption"]
+    assert [panel["label"] for panel in levels["panels"][:2]] == ["σ = 0", "denoised: 23.5 dB"]
+    assert "by 0.01 (root mean square)" in nothing["caption"] and "real digit by 0.25" in nothing["caption"]
 
 
 def test_another_data_set_is_not_called_digits():

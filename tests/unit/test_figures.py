@@ -211,7 +211,7 @@ def test_pairs_stand_in_a_table_with_what_came_of_them(drawn):
     assert told.tolist() == [
         ["eight", "2 of 2", "0 of 2"],
         ["–", "three", "0 of 2"],
-        ["eight 1", "neither 2", "one"],
+        ["only eight, 1 of 2", "neither, 2 of 2", "one"],
     ]
     pictures = [np.asarray(panel["picture"]) for panel in table["panels"]]
     assert np.array_equal(pictures[3], pictures[1][::-1, ::-1])  # the same picture under the view
@@ -309,7 +309,7 @@ def test_on_a_flow_the_figure_shows_where_the_picture_is_to_move():
     sampling = SAMPLING | {"path": "flow", "spacing": "trailing", "steps": 50}
     blocks, _ = FIGURES["denoising"]({}, {"stage_1": Drawn("Stage I", arrays, samples, {}, sampling)})
     updates = blocks[1]
-    assert updates["columns"] == 3 and updates["rows"] == ["true: x₁ − xₜ", "predicted: (1 − t) u", "error"]
+    assert updates["columns"] == 3 and updates["rows"] == ["true: picture − xₜ", "predicted: (1 − t) u", "error"]
     labels = [panel["label"] for panel in updates["panels"]]
     assert labels[:3] == ["t = 0.25", "t = 0.5", "t = 0.75"] and labels[6:] == [
         "t = 0.25: 0.20",

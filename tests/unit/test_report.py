@@ -507,5 +507,7 @@ def test_a_figure_shows_its_point_on_half_a_screen_and_loses_nothing():
     strips = grid(3, 3, width=160)  # ten pictures in one, which take little height
     row = {"layout": "row", "panels": strips["panels"][:1]}
     assert folded(row, strips) == [[(0, 0, 1), (1, 0, 9)], []]
-    assert folded({"layout": "row", "panels": table["panels"][:9]}, grid(3, 3)) == [[(0, 0, 9)], [(1, 0, 9)]]
+    squares = {"layout": "row", "panels": table["panels"][:9]}
+    assert folded(squares, grid(3, 3)) == [[(0, 0, 9), (1, 0, 9)], []], "what a row is there for is seen"
+    assert folded(squares, grid(3, 3), grid(3, 3)) == [[(0, 0, 9), (1, 0, 9)], [(2, 0, 9)]]
     assert folded(judged, scrub, chart, judged) == [[(0, 0, 12), (1, 0, 1)], [(0, 12, 40), (2, 0, 0), (3, 0, 40)]]

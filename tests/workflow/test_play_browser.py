@@ -186,7 +186,7 @@ def test_an_anagram_is_read_both_ways_and_turns(visit):
     place.get_by_role("button", name="Draw").click()
     expect(place.locator(".play-told")).to_contain_text("seen otherwise", timeout=60_000)
     assert re.search(r"The judge reads: six .*seen otherwise: nine ", place.locator(".play-told").inner_text())
-    turn = place.get_by_role("button", name="Turn it")
+    turn = place.get_by_role("button", name="See it the other way")
     turn.click()
     expect(place.locator("canvas").nth(1)).to_have_class(re.compile("rotate_180"))
 
@@ -230,8 +230,9 @@ def test_any_drawing_becomes_something(visit, drawing):
         page.mouse.move(box["x"] + 120, box["y"] + 120, steps=5)
         page.mouse.up()
         assert (pixels(board)[..., 0] > 0).sum() > 20
-    place.get_by_role("button", name="Draw").click()
-    expect(place.locator(".play-told")).to_contain_text("Read as", timeout=30_000)
+    place.get_by_role("button", name="Run the loop").click()
+    said = "Draw a digit first." if drawing == "nothing" else "Read as"
+    expect(place.locator(".play-told")).to_contain_text(said, timeout=30_000)
     place.get_by_role("button", name="Clear").click()
     assert pixels(board).max() == 0
 
@@ -242,10 +243,12 @@ def test_what_is_not_brushed_over_stays(visit):
     board = place.locator(".board")
     page.wait_for_timeout(1500)  # a picture is drawn first
     before = pixels(place.locator("canvas").first)
+    place.get_by_role("button", name="Run the loop").click()
+    expect(place.locator(".play-told")).to_have_text("Brush over a part of the picture first.")
     board.evaluate(
         "(one) => { const pen = one.getContext('2d'); pen.fillStyle = '#b34a00'; pen.fillRect(0, 0, 14, 28); }"
     )
-    place.get_by_role("button", name="Draw").click()
+    place.get_by_role("button", name="Run the loop").click()
     expect(place.locator(".play-told")).to_contain_text("Read as", timeout=30_000)
     after = pixels(place.locator(".play-stage canvas").first)
     assert (
@@ -275,12 +278,21 @@ def test_served_below_a_path_it_draws_as_well(browser, report):
 def test_inside_one_step(visit):
     page = visit()
     place = opened(page, "inside")
-    told = place.locator(".play-told")
+    told, remark = (place.locator(".play-told").nth(i) for i in range(2))
     expect(told).to_contain_text("t = ", timeout=20_000)
     set_to(place.locator('input[type="range"]').first, 0.9)
     expect(told).to_contain_text("t = 269 of 300")
     shown = [pixels(canvas).astype(int) for canvas in place.locator("canvas").all()]
     assert len(shown) == 5 and all(np.abs(a - b).max() > 3 for a, b in zip(shown, shown[1:], strict=False))
+    place.get_by_role("button", name="Finish it eight times").click()
+    expect(remark).to_contain_text("about their mean", timeout=60_000)
+    *endings, mean, _ = [pixels(canvas).astype(float)[..., 0] for canvas in place.locator("canvas").all()[5:]]
+    assert len(endings) == 8 and np.abs(np.mean(endings, 0) - mean).max() < 2
+    assert all(np.abs(a - b).max() > 30 for a, b in zip(endings, endings[1:], strict=False)), (
+        "each draws noise of its own"
+    )
+    set_to(place.locator('input[type="range"]').first, 0.5)
+    expect(place.locator("canvas")).to_have_count(5)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -25,6 +25,8 @@ from fun.diffusion.sampler import Sampler
 from fun.diffusion.similarity import best_blur, psnr, ssim
 from fun.diffusion.views import make_view
 
+STATES_KEPT = 12  # of a text-to-image walk, for its figure
+
 # Tasks: (sampler, samples, low, entries of the experiment) -> {name: tensor}; "x_0" (N, 3, size, size) are the pictures.
 
 
@@ -63,24 +65,33 @@ def denoising(
         | {f"psnr_{way}": psnr(x, original) for way, x in ways.items()}
         | {f"ssim_{way}": ssim(x, original) for way, x in ways.items()}
         | {"original": original, "sigma_blur": sigma_blur, "sigma_fair_blur": sigma_fair_blur}
-        | {
-            "states": torch.stack([states[i].x_t[0] for i in kept]),
-            "estimates": torch.stack([states[i].x_0[0] for i in kept]),
-            "timesteps": torch.tensor([states[i].t for i in kept]),
-        }
+        | _kept_states([(states[i].t, states[i].x_t[0], states[i].x_0[0]) for i in kept])
     )
 
 
 def text_to_image(sampler: Sampler, samples: list[dict], low: Tensor | None) -> dict[str, Tensor]:
-    """Turn pure noise into a picture of the prompt. Samplers and numbers of steps that are compared are stage I's."""
+    """Turn pure noise into a picture of the prompt. Samplers and numbers of steps that are compared are stage I's; if none are, it
+    also returns some of the first sample's states."""
+    kept = []
 
     def compared(sample):
         return tuple((name, sample[name]) for name in ("sampler", "steps") if name in sample and low is None)
 
     def drawn(how, group):
-        return _last(replace(sampler, **dict(how)).walk(group, [Branch(sampler.cond(group))], low))
+        for state in replace(sampler, **dict(how)).walk(group, [Branch(sampler.cond(group))], low):
+            if not how and low is None:
+                kept.append((state.t, state.x_t[0].clone(), state.x_0[0].clone()))
+        return state.x_t
 
-    return {"x_0": _in_groups(samples, compared, drawn)}
+    x_0 = _in_groups(samples, compared, drawn)
+    shown = sorted({round(k * (len(kept) - 1) / (STATES_KEPT - 1)) for k in range(STATES_KEPT)}) if kept else []
+    return {"x_0": x_0} | (_kept_states([kept[i] for i in shown]) if shown else {})
+
+
+def _kept_states(states):
+    """States (t, x_t, x_0) of one sample as tensors."""
+    timesteps, x_t, x_0 = zip(*states, strict=True)
+    return {"states": torch.stack(x_t), "estimates": torch.stack(x_0), "timesteps": torch.tensor(timesteps)}
 
 
 def image_to_image(
@@ -246,6 +257,9 @@ def upsample(sampler: Sampler, samples: list[dict], low: None, *, image: str) ->
     """Stage II alone, on the picture scaled down to stage I's size."""
     low = torch.from_numpy(load_image(image, sampler.grid)).expand(len(samples), -1, -1, -1)
     return text_to_image(sampler, samples, low) | {"low": low[:1]}
+
+
+STATES_KEPT = 12  # of a text-to-image walk, for its figure
 
 
 class Task(NamedTuple):

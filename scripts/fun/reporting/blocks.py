@@ -19,14 +19,15 @@ def is_wide(panel):
 
 
 def fold(figure):
-    """The blocks of a figure that are seen at once, and those behind a click: grids, rows and charts after the first that do not fit
-    half a screen any more, and of many judged samples, which are alike, those that do not. Both as [(number of the block, block,
+    """The blocks of a figure that are seen at once, and those behind a click: grids, rows and charts that do not fit half a screen any
+    more, but for the first block, and the first that is no row, since a row often is what the others start from; and of many judged samples, which are alike, those that do not. Both as [(number of the block, block,
     its first panel, the one after its last)]."""
     open_, folded, height = [], [], 0
+    first = next((i for i, block in enumerate(figure.blocks) if block["layout"] != "row"), 0)
     for number, block in enumerate(figure.blocks):
         count = len(block["panels"])
         height += _height(block)
-        if number > 0 and height > SCREEN and block["layout"] in ("grid", "row", "chart"):
+        if number not in (0, first) and height > SCREEN and block["layout"] in ("grid", "row", "chart"):
             folded.append((number, block, 0, count))
             continue
         seen = _seen(block)
@@ -61,7 +62,7 @@ def _height(block):
             return 330 * -(-len(states(panels)) // 2)
         case "row":
             wide = [WIDE * panel["height"] / panel["width"] + 35 for panel in panels if is_wide(panel)]
-            return sum(wide) + 190 * -(-(len(panels) - len(wide)) // 5)
+            return sum(wide) + 150 * -(-(len(panels) - len(wide)) // 5)
         case "chart":
             return 230
         case _:

@@ -6,7 +6,7 @@ Needs no torch: pictures are numpy arrays of grey levels (N, 28, 28) uint8.
 import numpy as np
 
 from fun.reporting.digit_figures import Epoch, as_percent, sheet, summary
-from fun.reporting.numerals import number_text
+from fun.reporting.numerals import number_text, percent_text
 
 PREDICTED = {  # prediction types, in the order in which they are shown
     "epsilon": "the noise, ε",
@@ -37,7 +37,7 @@ def predictions_figure(epochs: dict[str, Epoch]) -> dict:
         "title": "What should a network predict?",
         "caption": "The same network, images, noise and seconds; only what it is trained to predict differs. Each of the three can be "
         "computed from xₜ and another one, but the errors are not the same: at high noise an error in ε is divided by the little "
-        f"signal that is left. After {number} epochs.",
+        f"signal that is left. After {number} epochs.{_read_as_asked(shown)}",
         "section": "training",
         "blocks": [{"layout": "scrub", "panels": panels}],
         "metrics": [
@@ -51,6 +51,15 @@ def predictions_figure(epochs: dict[str, Epoch]) -> dict:
             + [{"name": f"{words}: Fréchet distance", "goal": "lower", **epoch.scores["frechet_distance"]}]
         ],
     }
+
+
+def _read_as_asked(shown):
+    """How many of the digits of each were read as asked, in a sentence; nothing for a network without classes."""
+    rates = [(words, epoch.scores.get("class_accuracy")) for words, _, epoch in shown]
+    if not all(rate for _, rate in rates):
+        return ""
+    read = [f"{percent_text(rate['value'])} ({words})" for words, rate in rates]
+    return f" Read as asked: {'; '.join(read)}."
 
 
 def calls_figure(networks: dict[str, dict], tables: dict) -> dict:
@@ -95,7 +104,7 @@ def calls_figure(networks: dict[str, dict], tables: dict) -> dict:
         )
     return {
         "id": "mnist_calls",
-        "title": "Diffusion or flow: what is owed to the target, and what to the path?",
+        "title": "Diffusion or flow: does the target matter, or the path?",
         "caption": "Two networks, trained on the same images for the same time: one as a diffusion model, one by flow matching. Each is drawn "
         "from along both paths, since what a network predicts, x₀ and the noise, is the same on both. If the curves of one network lie "
         "together, the path hardly matters; if those of the two networks differ, it is by what they were trained to predict. "
@@ -180,7 +189,14 @@ def single_step_figure(
         "caption": f"A network trained for one thing: to remove noise of σ = {sigma:g} from a digit, in one step, by squared error.",
         "section": "single_step",
         "blocks": [
-            {"layout": "grid", "title": "It learns", "columns": 1, "panels": [*epochs, clean]},
+            {
+                "layout": "row",
+                "title": "Trained on nothing but noise",
+                "panels": nothing,
+                "caption": "Another network sees no digit at all, only noise, and is asked for a digit. What it draws is the mean of all digits, because "
+                "that has the smallest squared error when nothing is known: its pixels are off that mean by "
+                f"{distance:.2g} (root mean square), those of a real digit by {spread:.2g}.",
+            },
             {
                 "layout": "grid",
                 "title": "At other levels of noise than its own",
@@ -199,14 +215,7 @@ def single_step_figure(
                     "series": series,
                 },
             },
-            {
-                "layout": "row",
-                "title": "Trained on nothing but noise",
-                "panels": nothing,
-                "caption": "Another network sees no digit at all, only noise, and is asked for a digit. What it draws is the mean of all digits, because "
-                "that has the smallest squared error when nothing is known: its pixels are off that mean by "
-                f"{distance:.2g} (root mean square), those of a real digit by {spread:.2g}.",
-            },
+            {"layout": "grid", "title": "It learns", "columns": 1, "panels": [*epochs, clean]},
             {
                 "layout": "chart",
                 "title": "Its loss",

@@ -216,29 +216,33 @@ def denoising_figure(model: Model) -> dict:
     scored = {(row["t"], row["kind"]): row for row in last.scores["denoising"]}
     made = {**model.drawn(last), "guidance_scale": 1.0}
     clean = {
-        "picture": sheet(last.showcase["clean"][:10], 10),
+        "picture": sheet(last.showcase["clean"][:5], 5),
         "label": "test digits, never seen in training",
-        "alt": "Ten handwritten digits of MNIST's test set, 0 to 9.",
+        "alt": "Five handwritten digits of MNIST's test set, 0 to 4.",
         "provenance": {"data": "MNIST test set"},
     }
-    panels = [
+    ways = [
         {
-            "picture": sheet(last.showcase[f"{way}_{t}"][:10], 10),
+            "picture": sheet(last.showcase[f"{way}_{t}"][:5], 5),
             "label": f"{title}, t = {t}: {scored[t, way]['psnr']:.1f} dB, "
             f"{percent_text(scored[t, way]['class_accuracy']['value'])} read right",
-            "alt": f"The ten digits noised to t = {t}: {title}.",
+            "alt": f"The five digits noised to t = {t}: {title}.",
             "provenance": {**made, "t": t, "way": title},
         }
         for t in last.showcase["noised_at"].tolist()
         for way, title in WAYS.items()
     ]
+    panels = [panel for k in range(0, len(ways), len(WAYS)) for panel in (clean, *ways[k : k + len(WAYS)])]
+    told = (
+        " This network is told which digit it is, so it hardly takes it for another." if model.class_conditioned else ""
+    )
     return {
         "id": f"{model.key}_denoising",
         "title": f"One step or many? The {model.name} model denoises real digits",
         "caption": "One step gives the mean of all digits that could be under the noise: the best guess in decibels, but "
-        "blurred. Many steps commit to one of them: sharp, but sometimes the wrong one. Means over a hundred digits.",
+        f"blurred. Many steps commit to one of them: sharp, but not the original.{told} Means over a hundred digits.",
         "section": "training",
-        "blocks": [{"layout": "row", "panels": [clean]}, {"layout": "grid", "columns": 3, "panels": panels}],
+        "blocks": [{"layout": "grid", "columns": 1 + len(WAYS), "panels": panels}],
         "metrics": [
             {"name": f"{WAYS[row['kind']]}, t = {row['t']}", "value": row["psnr"], "unit": "dB"}
             | {"goal": "higher", "n": 100}
@@ -272,10 +276,7 @@ def curves_figure(losses: dict, scores: dict, judge: dict) -> dict:
         }
         for name, table in judged.items()
     ]
-    of_distance = [
-        {"name": name, "x": table["epoch"].tolist(), "y": table["frechet_distance.value"].tolist()}
-        for name, table in scores.items()
-    ]
+    of_distance = [{"name": name} | _of_one_n(table, "frechet_distance.value") for name, table in scores.items()]
     for name, table in scores.items():
         if "guided.frechet_distance.value" in table:
             drawn = table.dropna(subset=["guided.frechet_distance.value"])
@@ -283,25 +284,25 @@ def curves_figure(losses: dict, scores: dict, judge: dict) -> dict:
                 {"name": f"{name}, guided", "x": drawn["epoch"].tolist()}
                 | {"y": drawn["guided.frechet_distance.value"].tolist()}
             )
-    of_floor = {"x": floor["epoch"].tolist(), "y": floor["frechet_floor.value"].tolist()}
+    of_floor = _of_one_n(floor, "frechet_floor.value")
     blocks = [
         _over_epochs(
             "Loss",
-            "Mean squared error of what the network predicts, averaged over each tenth of an epoch.",
+            "Mean squared error of what the network predicts, averaged over each tenth of an epoch. A flow’s is of another quantity: compare shapes, "
+            "not heights.",
             {"label": "mean squared error", "log": True},
             of_loss,
         ),
         _over_epochs(
             "Class accuracy",
-            f"How often a classifier ({percent_text(judge['value'])} right on real test digits) reads the digit that was asked for; "
-            "the band is the 95 % Wilson interval.",
+            f"How often a classifier ({percent_text(judge['value'])} right on real test digits) reads the digit that was asked for.",
             {"label": "read as asked", "unit": "%", "max": 100},
             of_accuracy,
         ),
         _over_epochs(
             "Fréchet distance",
             f"How far the drawn digits' features are from those of the {number_text(MNIST_SIZE)} training digits, "
-            f"{_numbers_drawn(floor)}; the floor is that of as many real test digits.",
+            f"{_numbers_drawn(floor)}; the floor is that of as many real test digits. Lines end where the number changes.",
             {"label": "Fréchet distance", "log": True},
             [*of_distance, {"name": "real digits (floor)"} | of_floor],
         ),
@@ -309,12 +310,24 @@ def curves_figure(losses: dict, scores: dict, judge: dict) -> dict:
     return {
         "id": "mnist_curves",
         "title": "Learning to draw digits, measured",
-        "caption": "The loss falls fast and then hardly moves, while the digits keep getting better: it is an average "
-        "over all noise levels, most of them easy.",
+        "caption": "The loss soon hardly moves, while the digits keep getting better: the loss is an average over all noise levels, most of them "
+        "easy.",
         "section": "training",
         "blocks": [block for block in blocks if block["chart"]["series"]],
         "metrics": [{"name": f"classifier's accuracy on {number_text(10_000)} real test digits"} | as_percent(judge)],
     }
+
+
+def _of_one_n(table, column):
+    """A column over the epochs, interrupted where the number of digits changes: distances of different numbers do not compare."""
+    x, y, last = [], [], None
+    for epoch, value, n in zip(
+        table["epoch"].tolist(), table[column].tolist(), table["frechet_distance.n"], strict=True
+    ):
+        if last not in (None, n):
+            x, y = [*x, epoch], [*y, None]
+        x, y, last = [*x, epoch], [*y, value], n
+    return {"x": x, "y": y}
 
 
 def _numbers_drawn(scores):

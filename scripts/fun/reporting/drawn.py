@@ -12,6 +12,7 @@ from fun.data.timesteps import steps_made
 STAGES = {"stage_3": "Stage III", "stage_2": "Stage II", "stage_1": "Stage I"}  # the largest pictures first
 LONGEST_ROW = 16
 COMPARED = {"guidance_scale", "sampler", "steps"}  # of stage I, where an experiment compares some
+SAMPLERS = {"ddpm": "DDPM", "ddim": "DDIM", "dpm_solver": "DPM-Solver++", "sde_dpm_solver": "SDE-DPM-Solver++"}
 BLACKED_OUT = "blacked out by the safety checker"
 
 
@@ -37,9 +38,10 @@ class Drawn:
         words = {"prompt": "“{}”", "pair": "“{0[0]}” and “{0[1]}”", "sampler": "{}", "steps": "{} steps"}
         words |= {"guidance_scale": "guidance {:g}", "start": "from t = {}", "timestep": "t = {}"}
         words |= {"pieces": "{} pieces", "seed": "seed {}"}
+        shown = self.samples[i] | {"sampler": SAMPLERS.get(self.samples[i].get("sampler"))}
         others = [self.samples[j] for j in among or range(len(self.samples))]
         varying = [key for key in words if len({str(sample.get(key)) for sample in others}) > 1]
-        return ", ".join(words[key].format(self.samples[i][key]) for key in varying or ["seed"])
+        return ", ".join(words[key].format(shown[key]) for key in varying or ["seed"])
 
     def panel(self, i: int, what: str, **entries) -> dict:
         """Sample i as a panel. `what` it shows goes into the alt text; `entries` replace the panel's own."""

@@ -64,16 +64,15 @@ def denoising(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], l
         {"name": words, "x": [f"t = {t}" for t in rows], "y": [means["psnr", way, t] for t in rows]}
         for way, words in WAYS.items()
     ]
-    noisiest = max(rows, key=timestep_of)
+    noisiest, flow = max(rows, key=timestep_of), drawn.sampling.get("path") == "flow"
     seeds = len(next(iter(rows.values())))
     which = "" if seeds == 1 else f"Pictures are of the first of {seeds} seeds; chart and table show means over all. "
     blocks = [
-        {"layout": "row", "panels": [drawn.plain_panel(drawn.arrays["original"][0], "the picture", "The picture")]},
         {
             "layout": "grid",
-            "columns": len(rows),
-            "rows": list(WAYS.values()),
-            "panels": [_denoised(drawn, row[0], way) for way in WAYS for row in rows.values()],
+            "columns": 1 + len(WAYS),
+            "rows": [f"t = {t}" for t in rows],
+            "panels": [panel for row in rows.values() for panel in _all_ways(drawn, row[0])],
             "caption": f"{which}Each blur is the one closest to the picture: finding it takes the picture itself.",
         },
         {
@@ -81,22 +80,26 @@ def denoising(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], l
             "panels": [],
             "chart": {
                 "kind": "bar",
-                "x": {"label": "noise added up to"},
+                "x": {"label": "time on the flow (0: noise, 1: the picture)" if flow else "noise added up to"},
                 "y": {"label": "PSNR", "unit": "dB"},
                 "series": series,
             },
-            "caption": "One step gives about the mean of all pictures that may lie under the noise: PSNR rewards that, "
-            "although it is blurred. All steps give one of them: sharp, but usually further from the original.",
+            "caption": "One step gives about the mean of all pictures that may lie under the noise: PSNR rewards that, although it is blurred. "
+            + (
+                "Euler’s method adds no noise on the way, so it stays close to that answer: the two score alike."
+                if flow
+                else "All steps give one of them: sharp, but usually further from the original."
+            ),
         },
         {
             "layout": "scrub",
-            "title": f"All steps, from t = {noisiest}",
-            "hero": True,
+            "title": f"Many steps, from t = {noisiest}",
             "panels": _states(drawn, rows[noisiest][0]),
         },
     ]
-    if drawn.sampling.get("path") == "flow":
-        blocks.insert(1, _updates(drawn, [row[0] for row in rows.values()]))
+    if flow:
+        original = drawn.plain_panel(drawn.arrays["original"][0], "the picture", "The picture")
+        blocks[:0] = [{"layout": "row", "panels": [original]}, _updates(drawn, [row[0] for row in rows.values()])]
     metrics = [
         {"name": f"{score.upper()}, t = {t}, {WAYS[way]}", "value": mean, "n": len(rows[t]), "goal": "higher"}
         | ({"unit": "dB"} if score == "psnr" else {})
@@ -105,14 +108,22 @@ def denoising(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], l
     return blocks, metrics
 
 
+def _all_ways(drawn, i):
+    """The picture, and sample i denoised in each way."""
+    return [
+        drawn.plain_panel(drawn.arrays["original"][0], "the picture", "The picture"),
+        *(_denoised(drawn, i, way) for way in WAYS),
+    ]
+
+
 def _denoised(drawn, i, way):
     """A panel of sample i, denoised in one way."""
     sample, psnr, picture = drawn.samples[i], drawn.arrays[f"psnr_{way}"][i], to_picture(drawn.arrays[way][i])
     made = {"seed": sample["seed"], "timestep": sample["timestep"], "way": WAYS[way]}
     if "blur" in way:
         made["sigma"] = float(drawn.arrays[f"sigma_{way}"][i])
-    label = f"t = {sample['timestep']}: {psnr:.1f} dB"
-    alt = f"{WAYS[way]}, {label}"
+    label = f"{WAYS[way]}: {psnr:.1f} dB"
+    alt = f"{label}, t = {sample['timestep']}"
     if way not in ("one_step", "x_0"):
         return drawn.plain_panel(picture, label, alt) | {"provenance": made}
     made |= drawn.model | sample | drawn.sampling
@@ -125,7 +136,7 @@ def _states(drawn, i):
     panels, arrays = [], drawn.arrays
     for x_t, x_0, t in zip(arrays["states"], arrays["estimates"], arrays["timesteps"].tolist(), strict=True):
         state = time_text(t, drawn.sampling.get("path"))
-        for picture, label in ((x_t, "xₜ: what the loop holds"), (x_0, "x₀: the network's estimate of the picture")):
+        for picture, label in ((x_t, "xₜ: what the loop holds"), (x_0, "the network’s estimate of the picture")):
             entries = {"picture": to_picture(picture), "label": label, "state": state, "alt": f"{label}, {state}"}
             panels.append(drawn.panel(i, label, **entries, success=None))
     return panels
@@ -138,7 +149,7 @@ def _updates(drawn, chosen):
     error = np.sqrt(((predicted - true) ** 2).mean(1))  # (N, H, W)
     largest = np.quantile(np.abs([true, predicted]), 0.98)  # one symmetric scale; single pixels would make it pale
     rows = {
-        "true: x₁ − xₜ": [to_picture(update / largest) for update in true],
+        "true: picture − xₜ": [to_picture(update / largest) for update in true],
         "predicted: (1 − t) u": [to_picture(update / largest) for update in predicted],
         "error": [heat_map(one / error.max()) for one in error],
     }
@@ -161,7 +172,8 @@ def _updates(drawn, chosen):
 
 
 def text_to_image(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
-    blocks = []
+    """Grids of the pictures, and, where several prompts are drawn, the first sample on its way from noise."""
+    blocks, first = [], stages["stage_1"]
     for drawn in stages.values():
         if not {"guidance_scales", "samplers", "steps"} & experiment.keys():
             blocks.append(drawn.grid("A picture from pure noise"))
@@ -169,6 +181,10 @@ def text_to_image(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict
         for prompt in experiment["prompts"]:  # a grid for each prompt, with what is compared as rows
             rows = [i for i, sample in enumerate(drawn.samples) if sample["prompt"] == prompt]
             blocks.append(drawn.grid(f"“{prompt}” from pure noise", rows, f": “{prompt}”"))
+    if "states" in first.arrays and len(experiment["prompts"]) > 1:
+        prompted = first.samples[0]["prompt"]
+        title = f"Step by step from noise: “{prompted}”"
+        blocks.append({"layout": "scrub", "title": title, "hero": True, "panels": _states(first, 0)})
     return blocks, []
 
 
@@ -193,7 +209,7 @@ def _rates(drawn: Drawn) -> list[dict]:
                 one[key].append(100 * metric[entry])
     axes = {
         "x": {"label": "time to start from" if drawn.sampling.get("path") == "flow" else "timestep to start from"},
-        "y": {"label": "share of the samples", "unit": "%", "min": 0, "max": 100},
+        "y": {"label": "samples in which it is seen", "unit": "%", "min": 0, "max": 100},
     }
     chart = {"kind": "line", "series": list(series.values())} | axes
     return [{"layout": "chart", "panels": [], "chart": chart}] if series else []

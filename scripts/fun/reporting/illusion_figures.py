@@ -215,8 +215,8 @@ def prompt_pairs(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict]
         "columns": len(prompts),
         "rows": short,
         "panels": panels,
-        "caption": f"Each picture should show its row’s prompt. Above the diagonal is a pair’s best picture of {len(rows)} as drawn, and how "
-        "often both prompts were seen; below it the same picture under the view, and what was seen most often where not both were.",
+        "caption": f"The row’s prompt is what each picture should show. Upper right: a pair’s best picture of {len(rows)} as drawn, and how many "
+        "of them were seen as both. Lower left: the same picture under the view, and what was seen most often where not both were.",
     }
     return [table], []
 
@@ -238,7 +238,9 @@ def _tally(drawn, rows, first, second):
     return (
         best,
         f"{rights.count((True, True))} of {len(rows)}",
-        f"{often} {failures[often]}" if failures[often] else "–",
+        f"{often if often == 'neither' else f'only {often}'}, {failures[often]} of {len(rows)}"
+        if failures[often]
+        else "–",
     )
 
 
@@ -268,7 +270,7 @@ def pieces(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list
             "The pieces on their way",
             picture=_travelled(to_picture(sources[i]), arrays["order"][i][:count], arrays["quarters"][i], k / FRAMES),
             label=f"{count} pieces",
-            state="the picture" if k == 0 else "arranged anew" if k == FRAMES else f"{k} of {FRAMES} of the way",
+            state="the picture" if k == 0 else "rearranged" if k == FRAMES else f"{k}/{FRAMES} of the way",
             success=None,
         )
         for k in range(FRAMES + 1)

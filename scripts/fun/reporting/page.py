@@ -124,6 +124,8 @@ def render_page(figures, config, versions, comparison=None, options="", out_of=N
         script=Markup(script),
         play=play,
         sections=story(figures),
+        of_miniature=any(figure.id.startswith("miniature_") for figure in figures),
+        of_mnist=any(figure.section == "training" for figure in figures),
         so_far=out_of is not None and f"{len(figures)} of {out_of} figures",
         heroes=heroes,
         comparison=comparison or [],

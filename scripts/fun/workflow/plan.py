@@ -95,9 +95,13 @@ def check_targets(arguments: list[str], cascade: str | None, cascades: list[str]
 
 def report_figures(cascade: str | None, experiments: dict, mnist: dict) -> list[str]:
     """Every figure.json of the report, in the report's order. mnist: the section of the configuration."""
+    models = mnist["models"]
+    simplest_first = sorted(
+        models, key=lambda name: (models[name].get("schedule") == "flow", models[name].get("class_conditioned", False))
+    )
     of_models = [
         f"results/mnist/{model}/{figure}/figure.json"
-        for model in mnist["models"]
+        for model in simplest_first
         for figure in ("samples", "reverse_process", "denoising")
     ]
     of_experiments = [f"results/{cascade}/{name}/figure.json" for name in experiments]
