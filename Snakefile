@@ -4,15 +4,9 @@ snakemake --cores 1 all        everything, ending in results/report.html
 snakemake -n                   what would be done
 """
 
-import os
-
 from snakemake.utils import min_version
 
 min_version("9.27")
-
-
-# Under --directory the working directory may have a configuration of its own.
-configfile: "config.yaml" if os.path.exists("config.yaml") else os.path.join(workflow.current_basedir, "config.yaml")
 
 
 include: "rules/common.smk"
@@ -56,6 +50,8 @@ rule all:
     default_target: True
     input:
         "results/report.html",
+        "results/scores.csv",
+        figures_shown(),
 
 
 rule miniature:

@@ -39,7 +39,8 @@ def shipped(path):
 
 
 def in_project(path):
-    """A path from the configuration, relative to the project's folder unless it is absolute."""
+    """A path from the configuration, relative to the project's folder unless it is absolute, or begins with ~."""
+    path = os.path.expanduser(path)
     return path if os.path.isabs(path) else shipped(path)
 
 
@@ -57,11 +58,6 @@ def modules(rule):
 # --- the configuration: refused in one sentence, before any work ---
 
 
-def experiments_file():
-    """The file of the cascade's experiments, as it was named."""
-    return config.get("experiments", f"experiments/{CASCADE}.yaml")
-
-
 @contextmanager
 def refusals():
     """Turn a ValueError into the one sentence that Snakemake ends with."""
@@ -69,6 +65,20 @@ def refusals():
         yield
     except ValueError as error:
         raise SystemExit(str(error)) from error
+
+
+# Under --directory the working directory may have a configuration of its own.
+CONFIG_FILE = "config.yaml" if os.path.exists("config.yaml") else shipped("config.yaml")
+with refusals():
+    Document(Path(CONFIG_FILE), CONFIG_FILE)  # Snakemake's own reader would not say in which line it stumbled
+
+
+configfile: CONFIG_FILE
+
+
+def experiments_file():
+    """The file of the cascade's experiments, as it was named."""
+    return config.get("experiments", f"experiments/{CASCADE}.yaml")
 
 
 EXPERIMENTS_SCHEMA = read_schema(BASE / "rules/experiments.schema.yaml")
@@ -95,7 +105,7 @@ if CASCADE is not None:
     with refusals():
         PARTS.check_folders()
         EXPERIMENTS = read_experiments(experiments_file(), EXPERIMENTS_SCHEMA, BASE, PARTS.grid())
-        check_walks(config["sampling"], PARTS.entry, EXPERIMENTS)
+        check_walks(config["sampling"], PARTS.entry, EXPERIMENTS, experiments_file())
     if None not in (PARTS.entry["judge"], PARTS.entry["clip_judge"]):
         raise SystemExit(f"config.yaml: cascades/{CASCADE} has both judge and clip_judge: leave one of them out")
     with refusals():

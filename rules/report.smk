@@ -35,7 +35,8 @@ rule report:
     input:
         unpack(play_files),
         figures=figures_to_make,
-        pictures=lambda wildcards: [path.removesuffix(".json") for path in figures_to_make(wildcards)],
+        # A copied folder is newer than what was made of its pictures; what changed them changed figure.json.
+        pictures=lambda wildcards: ancient([path.removesuffix(".json") for path in figures_to_make(wildcards)]),
         sizes=lambda wildcards: [] if wildcards.so_far else "results/model_sizes.json",
         page=report_resources(),
         code=modules("report"),

@@ -56,7 +56,13 @@ if workflow.is_main_process:
     with refusals():
         if "data" in MNIST and not all(idx_files(data_folder()).values()):  # what was copied once is not needed again
             check_data(own_data(), MNIST["data"])
-        check_targets(sys.argv[1:], CASCADE, list(config["cascades"]), of_mnist | of_cascade)
+        told = [name for name, network in NETWORKS.items() if network["model"]["class_conditioned"]]
+        check_targets(sys.argv[1:], CASCADE, list(config["cascades"]), of_mnist | of_cascade, told, EXPERIMENTS)
+        for option in ("--config", "--configfile"):
+            if sum(word.split("=")[0] == option for word in sys.argv) > 1:
+                raise ValueError(
+                    f"{option} stands twice, and Snakemake forgets the first: give all of it after one {option}"
+                )
 
 
 def planned_experiments(jobs):

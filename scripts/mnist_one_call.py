@@ -41,7 +41,9 @@ reference, _ = load_tensors(snakemake.input.reference)
 distance = FrechetDistance(reference)
 
 wanted = proportional_labels(load_labels(folder, "train"), params.num_images)
-floors = frechet_floors(distance, reference["test_features"], load_labels(folder, "t10k"), wanted, params.seed)
+test_labels = load_labels(folder, "t10k")
+real = proportional_labels(load_labels(folder, "train"), min(params.num_images, 4 * len(test_labels) // 5))
+floors = frechet_floors(distance, reference["test_features"], test_labels, real, params.seed)
 guided = (how["guidance_scale"], how["guidance_interval"])
 pictures, rows = {}, []
 for name, (network, own) in progress(ways.items(), "ways"):

@@ -38,7 +38,9 @@ distance = FrechetDistance(reference)
 
 folder = Path(snakemake.input.data[0]).parent
 wanted = proportional_labels(load_labels(folder, "train"), n)
-floors = frechet_floors(distance, reference["test_features"], load_labels(folder, "t10k"), wanted, params.seed)
+test_labels = load_labels(folder, "t10k")
+real = proportional_labels(load_labels(folder, "train"), min(n, 4 * len(test_labels) // 5))
+floors = frechet_floors(distance, reference["test_features"], test_labels, real, params.seed)
 guided = (params.guidance_scale, params.guidance_interval)
 walks = {
     (name, path, sampler, steps): calls_made(schedule, path, steps, *guided)

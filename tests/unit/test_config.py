@@ -217,7 +217,27 @@ def test_what_was_typed_is_told_whatever_is_wrong_with_it(tmp_path, typed, said)
     update_config(merged, preset.content)
     with pytest.raises(ValueError) as refusal:
         complete_config(merged, SCHEMA, [preset])
-    assert str(refusal.value) == f"config.yaml: mnist/{said}"
+    assert str(refusal.value) == f"preset.yaml: mnist/{said}"
+
+
+def test_an_unknown_entry_is_told_with_the_file_that_it_stands_in(tmp_path):
+    (tmp_path / "preset.yaml").write_text("mnist: {epoch: 3}\n")
+    files = [Document(tmp_path / "preset.yaml", "preset.yaml"), Document(PROJECT / "config.yaml", "config.yaml")]
+    for entries, file in (
+        ({"epoch": 3}, "preset.yaml"),
+        ({"epok": 3}, "config.yaml"),
+    ):  # the second is the command line's
+        merged = copy.deepcopy(CONFIG)
+        update_config(merged, {"mnist": entries})
+        with pytest.raises(ValueError, match=f'^{file}: mnist has an unknown entry "{next(iter(entries))}"'):
+            complete_config(merged, SCHEMA, files)
+
+
+def test_a_network_of_no_images_is_refused():
+    merged = copy.deepcopy(CONFIG)
+    merged["mnist"]["models"]["time_conditioned"]["images"] = [5, 5]
+    with pytest.raises(ValueError, match="time_conditioned/images must have a first number below the second"):
+        complete_config(merged, SCHEMA, [])
 
 
 def test_what_the_command_line_replaced_was_not_typed_in_the_file():

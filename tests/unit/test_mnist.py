@@ -185,6 +185,24 @@ def test_files_of_ones_own_that_are_not_of_the_format(tmp_path, name, content, s
     assert list((tmp_path / "own").iterdir()) == []
 
 
+def test_files_that_do_not_belong_together_are_refused(mnist_folder, tmp_path):
+    source = idx_files(tmp_path / "source")
+    shutil.copy(source / "t10k-images-idx3-ubyte", source / "train-images-idx3-ubyte")
+    with pytest.raises(
+        OSError, match="train-images-idx3-ubyte has 100 images, and train-labels-idx1-ubyte has 200 labels"
+    ):
+        fetch_mnist([], str(source), tmp_path / "own", "own")
+    with pytest.raises(
+        OSError, match="train-images-idx3-ubyte is MNIST's, not that of kmnist: set mnist/dataset to mnist"
+    ):
+        fetch_mnist([], str(mnist_folder), tmp_path / "own", "kmnist")
+    (source / "train-images-idx3-ubyte").unlink()
+    (source / "train-images-idx3-ubyte.gz").write_bytes(b"no gzip")
+    with pytest.raises(OSError, match="train-images-idx3-ubyte.gz is no gzipped file, or damaged"):
+        fetch_mnist([], str(source), tmp_path / "own", "own")
+    assert list((tmp_path / "own").iterdir()) == []
+
+
 @pytest.mark.parametrize("dataset", ["fashion_mnist", "kmnist"])
 def test_other_data_sets_come_from_torchvisions_mirrors_with_its_checksums(tmp_path, monkeypatch, dataset):
     """Served by this machine: first a mirror with another file, then the right one."""

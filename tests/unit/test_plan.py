@@ -138,7 +138,7 @@ def test_experiments_are_completed_and_in_one_order(read):
         ("hybrid_image/kernel_size", 4, "hybrid_image/kernel_size must be odd, not 4"),
         ("text_to_image/upsample", [0, 7], "text_to_image/upsample names 7, which is not one of its seeds"),
         ("text_to_image/enlarge", [0], "text_to_image/enlarge names 0, which does not go through stage II"),
-        ("inpainting/mask", None, "inpainting/mask must be text, not null: put it in quotes"),
+        ("inpainting/mask", None, "inpainting/mask must be text, not null"),
         ("inpainting/prompt", False, "inpainting/prompt must be text, not false: put it in quotes"),
         ("inpainting/task", "inpaint", "inpainting/task must be one of forward_process, "),
         ("inpainting/seed", 3, 'inpainting has an unknown entry "seed" (did you mean seeds?); known: task, '),
@@ -351,13 +351,19 @@ def test_the_section_of_an_experiment_is_its_tasks_or_that_of_what_it_compares(r
         ),
         ("results/mini/x/figure.json", "there is no mini/x; known: six_nine, three"),
         ("./results//mini/x/figure.json", "there is no mini/x; known: six_nine, three"),
-        ("results/mnist/clas/epoch_1/samples.png", "there is no mnist/clas (did you mean class?); known: class"),
+        ("results/mnist/clas/epoch_1/samples.png", "there is no mnist/clas (did you mean class?); known: class, time"),
         ("results/mnits/class/epoch_1/samples.png", "there is no results/mnits (did you mean mnist?)"),
         ("results/deep/six_nine/figure.json", "the configured cascade is mini; add --config cascade=deep"),
+        ("results/mini/three/print.pdf", "only anagrams can be printed, and three has no views"),
+        (
+            "results/mnist/time/epoch_3/777_seed_5",
+            "time cannot be told which digits to draw; those that can: class",
+        ),
     ],
 )
 def test_a_mistyped_target_is_answered_with_the_nearest_name(target, said):
-    names = {"mnist": ["class"], "mini": ["six_nine", "three"]}
+    names = {"mnist": ["class", "time"], "mini": ["six_nine", "three"]}
+    what = (names, ["class"], {"six_nine": {"views": []}, "three": {}})
     right = [
         "results/mini/three/figure.json",
         "results/report.html",
@@ -365,51 +371,62 @@ def test_a_mistyped_target_is_answered_with_the_nearest_name(target, said):
         "all",
         "--report",
         "results/x.html",
+        "results/mini/six_nine/print.pdf",
+        "results/mnist/class/epoch_3/777_seed_5",
+        "results/mnist/time/epoch_3/samples.safetensors",
     ]
-    check_targets(right, "mini", ["mini", "deep"], names)
+    check_targets(right, "mini", ["mini", "deep"], *what)
     with pytest.raises(ValueError) as refusal:
-        check_targets([*right, target], "mini", ["mini", "deep"], names)
+        check_targets([*right, target], "mini", ["mini", "deep"], *what)
     assert str(refusal.value) == f"{target}: {said}"
     with pytest.raises(ValueError, match=": no cascade is configured; add --config cascade=deep$"):
-        check_targets(["results/deep/x/figure.json"], None, ["mini", "deep"], {"mnist": ["class"]})
+        check_targets(["results/deep/x/figure.json"], None, ["mini", "deep"], {"mnist": ["class"]}, ["class"], {})
 
 
 def test_a_walk_that_cannot_be_meant_is_refused_whoever_asked_for_it(whole_config, read):
     sampling, cascade = whole_config["sampling"], whole_config["cascades"]["miniature"]
     cascade["stage_2"]["sampling"] = {"guidance_scale": 1}
     experiments = read(EXPERIMENTS)
-    check_walks(sampling, cascade, experiments)
+    check_walks(sampling, cascade, experiments, "x.yaml")
     for entries in (sampling["stage_2"], cascade["stage_2"]["sampling"], experiments["inpainting"]["stage_2"]):
         before = dict(entries)
         entries |= {"steps": 2, "spacing": "leading"}
-        with pytest.raises(ValueError, match="^[a-z_]+/stage_2: spacing leading with 2 steps begins at t = 500"):
-            check_walks(sampling, cascade, experiments)
+        with pytest.raises(
+            ValueError, match="^x.yaml: [a-z_]+/stage_2: spacing leading with 2 steps begins at t = 500"
+        ):
+            check_walks(sampling, cascade, experiments, "x.yaml")
         entries.clear()
         entries |= before
     compared = experiments | {"text_to_image": experiments["text_to_image"] | {"steps": [20, 2]}}
-    with pytest.raises(ValueError, match="^text_to_image/stage_1: spacing leading with 2 steps begins at t = 500"):
+    with pytest.raises(
+        ValueError, match="^x.yaml: text_to_image/stage_1: spacing leading with 2 steps begins at t = 500"
+    ):
         check_walks(
             sampling | {"stage_1": sampling["stage_1"] | {"spacing": "leading"}},
             {"stage_1": {"sampling": {}}, "stage_2": cascade["stage_2"]},
             compared,
+            "x.yaml",
         )
     away = experiments | {"visual_anagram": experiments["visual_anagram"] | {"away": 3}}
-    with pytest.raises(ValueError, match="^visual_anagram/away must be less than the guidance scale, 3$"):
-        check_walks(sampling, cascade, away)
+    with pytest.raises(ValueError, match="^x.yaml: visual_anagram/away must be less than the guidance scale, 3$"):
+        check_walks(sampling, cascade, away, "x.yaml")
     inverted = experiments | {"image_to_image": experiments["image_to_image"] | {"invert": True}}
-    with pytest.raises(ValueError, match="^image_to_image/invert needs a sampler without noise"):
+    with pytest.raises(ValueError, match="^x.yaml: image_to_image/invert needs a sampler without noise"):
         check_walks(
-            sampling, {"stage_1": {"sampling": {"sampler": "sde_dpm_solver"}}, "stage_2": cascade["stage_2"]}, inverted
+            sampling,
+            {"stage_1": {"sampling": {"sampler": "sde_dpm_solver"}}, "stage_2": cascade["stage_2"]},
+            inverted,
+            "x.yaml",
         )
     inverted["image_to_image"] |= {"stage_1": {"sampler": "ddim"}}
-    check_walks(sampling, cascade, inverted)
+    check_walks(sampling, cascade, inverted, "x.yaml")
     away["visual_anagram"] |= {"away": 1, "stage_1": {"guidance_interval": [0, 0.5]}}
     with pytest.raises(
-        ValueError, match="^visual_anagram/away leads at every timestep: leave it out, or guidance_interval$"
+        ValueError, match="^x.yaml: visual_anagram/away leads at every timestep: leave it out, or guidance_interval$"
     ):
-        check_walks(sampling, cascade, away)
+        check_walks(sampling, cascade, away, "x.yaml")
     experiments["forward_process"]["stage_1"] = {"steps": 1}  # which asks no network
-    check_walks(sampling, cascade, experiments)
+    check_walks(sampling, cascade, experiments, "x.yaml")
 
 
 @pytest.mark.parametrize(
@@ -419,10 +436,12 @@ def test_times_between_0_and_1_are_a_flows(whole_config, read, name, entry):
     sampling, cascade = whole_config["sampling"], whole_config["cascades"]["miniature"]
     experiments = read(EXPERIMENTS | {name: EXPERIMENTS[name] | {entry: [690.0, 0.5]}})
     assert experiments[name][entry] == [690, 0.5]
-    with pytest.raises(ValueError, match=f"^{name} has t = 0.5: only on a flow is a time between 0 and 1, so add"):
-        check_walks(sampling, cascade, experiments)
+    with pytest.raises(
+        ValueError, match=f"^x.yaml: {name}/{entry} has t = 0.5: only on a flow is a time between 0 and 1, so add"
+    ):
+        check_walks(sampling, cascade, experiments, "x.yaml")
     experiments[name]["stage_1"] = {"path": "flow"}
-    check_walks(sampling, cascade, experiments)
+    check_walks(sampling, cascade, experiments, "x.yaml")
     wrong = EXPERIMENTS | {name: EXPERIMENTS[name] | {entry: [1.5]}}
     with pytest.raises(
         ValueError, match=f"{name}/{entry} has 1.5: a timestep is a whole number, and the time of a flow is"

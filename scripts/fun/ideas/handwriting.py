@@ -65,9 +65,9 @@ def study(lab: Lab) -> dict:
     measures = {}
     train_images, train_labels = lab.train
     for name, measure in {"slant": slant, "thickness": thickness}.items():
-        usual = torch.stack(
-            [measure(lab.ink(train_images[train_labels == digit][:1000])).mean() for digit in range(10)]
-        )
+        of_each = [measure(lab.ink(train_images[train_labels == digit][:1000])) for digit in range(10)]
+        # A network that was trained on few images may have seen none of a digit.
+        usual = torch.stack([one.mean() if len(one) else torch.cat(of_each).mean() for one in of_each])
         own = measure(lab.ink(sources)) - usual[classes]
         measures[name] = kept(own, measure(lab.ink(drawn)).view(n, 10), classes)
     seeds = [list(range(lab.seed, lab.seed + 10)), list(range(lab.seed + 10, lab.seed + 20))]

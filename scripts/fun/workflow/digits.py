@@ -46,6 +46,10 @@ def complete_mnist(mnist: dict) -> None:
             )
         if "time" in entry and entry["network"] != "cs180":
             raise ValueError(f"mnist/models/{name}/time is an entry of the network cs180, not of {entry['network']}")
+        if entry["images"] and entry["images"][0] == entry["images"][1]:
+            raise ValueError(
+                f"mnist/models/{name}/images must have a first number below the second, not {entry['images']}"
+            )
         _check_steps(mnist, name)
     compared = mnist["predictions"]
     for section, named in (
@@ -244,6 +248,10 @@ def idx_files(folder: str) -> dict[str, str | None]:
 
 def check_data(folder: str, given: str) -> None:
     """Raise ValueError if a folder lacks one of the data set's files. given: the folder as it is written in config.yaml."""
+    if not os.path.isdir(folder):
+        raise ValueError(
+            f"config.yaml: mnist/data must be a folder with the four idx files of the data set: there is no folder {given}"
+        )
     if missing := [name for name, path in idx_files(folder).items() if path is None]:
         raise ValueError(
             f"config.yaml: mnist/data must be a folder with the four idx files of the data set, gzipped or not: {given} has no "

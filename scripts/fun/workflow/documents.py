@@ -32,6 +32,7 @@ class Document:
     """
 
     def __init__(self, path: Path, name: str):
+        self.name = name
         try:
             text = path.read_text(encoding="utf-8")
             self._node = yaml.compose(text, Loader)
@@ -44,6 +45,16 @@ class Document:
                 f"{name}, line {second.start_mark.line + 1}: {second.value} stands a second time in the same place (first in "
                 f"line {first.start_mark.line + 1}): rename or remove one of the two"
             )
+
+    def has(self, way: Iterable[str | int]) -> bool:
+        """Whether there is such an entry."""
+        inside = self.content
+        for part in way:
+            try:
+                inside = inside[part]
+            except (KeyError, IndexError, TypeError):
+                return False
+        return True
 
     def typed(self, way: Iterable[str | int]) -> str | None:
         """What was typed at an entry, before YAML made a number, a date or a truth of it; None if it is no single value."""

@@ -52,7 +52,7 @@ def read_experiments(path: str, schema: dict, base: Path, grid: int = GRID) -> d
     Raises:
         ValueError: the file cannot be read or used; one sentence names the file and the entry.
     """
-    file = Document(base / path, path)
+    file = Document(_at(base, path), path)
     document = checked(file.content, schema, path, file.typed)
     for name, experiment in document.items():
         try:
@@ -126,16 +126,22 @@ def check_experiment(experiment: dict, masks: list[str], base: Path, grid: int) 
         )
     pictures = pictures_of(experiment, masks)
     for entry, path in pictures.items():
-        if not os.path.isfile(base / path):  # unlike Path.is_file, no error if the name is too long
+        if not os.path.isfile(_at(base, path)):  # unlike Path.is_file, no error if the name is too long
             known = f" ({', '.join(masks)}, or a file)" if entry == "mask" else ""
             raise ValueError(f"{entry} must be a picture{known}: {_no_file(base, path)}")
-    _check_pictures({e: p if os.path.isabs(p) else os.path.relpath(base / p) for e, p in pictures.items()}, grid)
+    there = {entry: _at(base, path) for entry, path in pictures.items()}
+    _check_pictures({e: p if os.path.isabs(pictures[e]) else os.path.relpath(p) for e, p in there.items()}, grid)
+
+
+def _at(base: Path, path: str) -> Path:
+    """A path of the user's: relative to the project's folder `base`, absolute, or beginning with ~."""
+    return base / os.path.expanduser(path)
 
 
 def _no_file(base: Path, path: str) -> str:
     if "://" in path:
         return f"{path} is a URL; download it, and name the file"
-    return f"{path} is a folder" if os.path.isdir(base / path) else f"there is no file {path}"
+    return f"{path} is a folder" if os.path.isdir(_at(base, path)) else f"there is no file {path}"
 
 
 def _check_pictures(pictures: dict[str, str], grid: int) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import re
 import shlex
 from pathlib import Path
 
@@ -26,30 +27,34 @@ def complete_config(config: dict, schema: dict, files: list[Document]) -> None:
     def typed(way):
         return next((text for file in files if (text := file.typed(way)) is not None), None)
 
+    def said_in(way):
+        return next((file.name for file in files if file.has(way)), "config.yaml")
+
     with contextlib.suppress(AttributeError, KeyError, TypeError):  # what is not as it should be is told below
         for name in [name for name, model in config["mnist"]["models"].items() if model in (None, "null")]:
             del config["mnist"]["models"][name]
-    checked(config, schema, "config.yaml", typed)
+    checked(config, schema, said_in, typed)
     try:
         complete_mnist(config["mnist"])
     except ValueError as error:
         raise ValueError(f"config.yaml: {error}") from error
 
 
-def check_walks(sampling: dict, cascade: dict, experiments: dict[str, dict]) -> None:
+def check_walks(sampling: dict, cascade: dict, experiments: dict[str, dict], file: str) -> None:
     """Raise ValueError for an experiment whose sampling cannot be meant.
 
     Args:
         sampling: the section of the configuration.
         cascade: the configured cascade's entry, which changes the sampling of its stages, as an experiment then does.
+        file: that the experiments are in, for messages.
     """
-    for name, experiment in experiments.items():
+    for name, experiment in ((f"{file}: {name}", experiment) for name, experiment in experiments.items()):
         for stage in {"stage_1", "stage_2"} & experiment.keys():
             how = sampling[stage] | cascade[stage]["sampling"] | experiment[stage]
-            times = [t for entry in ("starts", "timesteps") for t in experiment.get(entry, []) if 0 < t < 1]
+            times = [(entry, t) for entry in ("starts", "timesteps") for t in experiment.get(entry, []) if 0 < t < 1]
             if times and stage == "stage_1" and how["path"] != "flow":
                 raise ValueError(
-                    f"{name} has t = {times[0]:g}: only on a flow is a time between 0 and 1, so add stage_1: {{path: flow}}, or "
+                    f"{name}/{times[0][0]} has t = {times[0][1]:g}: only on a flow is a time between 0 and 1, so add stage_1: {{path: flow}}, or "
                     "name a timestep, a whole number"
                 )
             if not prompts_of(experiment):
@@ -71,13 +76,23 @@ def check_walks(sampling: dict, cascade: dict, experiments: dict[str, dict]) -> 
                 raise ValueError(f"{name}/{stage}: {error}") from error
 
 
-def check_targets(arguments: list[str], cascade: str | None, cascades: list[str], names: dict[str, list[str]]) -> None:
-    """Raise ValueError for a file asked for below results/ that no rule can make, because a name in its path is mistyped.
+def check_targets(
+    arguments: list[str],
+    cascade: str | None,
+    cascades: list[str],
+    names: dict[str, list[str]],
+    told: list[str],
+    experiments: dict[str, dict],
+) -> None:
+    """Raise ValueError for a file asked for below results/ that no rule can make: a name in its path is mistyped, or what it names
+    has no such file.
 
     Args:
         arguments: of the command line, of which only files inside of a known folder's folder are looked at.
         cascade, cascades: the configured cascade, and those that could be.
         names: {folder of results: what has a folder there}, such as {"mnist": the networks, ...}.
+        told: the networks that are told which digit to draw.
+        experiments: those of the cascade.
     """
     for argument in arguments:
         top, folder, name, *file = (os.path.normpath(argument).split("/") + [""] * 3)[:4]
@@ -86,6 +101,11 @@ def check_targets(arguments: list[str], cascade: str | None, cascades: list[str]
         if folder in names and name not in names[folder]:
             known = ", ".join(names[folder])
             raise ValueError(f"{argument}: there is no {folder}/{name}{nearest(name, names[folder])}; known: {known}")
+        if folder == "mnist" and name not in told and re.search(r"/\d+_seed_\d+$", argument):
+            known = ", ".join(told) or "none is trained"
+            raise ValueError(f"{argument}: {name} cannot be told which digits to draw; those that can: {known}")
+        if folder == cascade and file == ["print.pdf"] and "views" not in experiments[name]:
+            raise ValueError(f"{argument}: only anagrams can be printed, and {name} has no views")
         if folder in cascades and folder != cascade:
             configured = f"the configured cascade is {cascade}" if cascade else "no cascade is configured"
             raise ValueError(f"{argument}: {configured}; add --config cascade={folder}")

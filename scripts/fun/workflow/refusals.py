@@ -69,13 +69,15 @@ def _properties(validator, properties, document, schema):
 FillingValidator = extend(StrictValidator, {"properties": _properties})
 
 
-def checked(document: dict, schema: dict, name: str, typed: Typed = lambda way: None) -> dict:
+def checked(
+    document: dict, schema: dict, name: str | Callable[[Iterable], str], typed: Typed = lambda way: None
+) -> dict:
     """The document, completed in place with the schema's defaults. Its entries are in the order in which they were given;
     see `canonical`. Where the schema asks for a number or a truth, one that was written in another way is understood: 1e-3,
     6000.0, and everything inside of --config 'mnist={epochs: 3}', which Snakemake reads as text.
 
     Args:
-        name: of the document, for messages.
+        name: of the document, for messages, or a function from an entry to the file that it stands in.
         typed: tells what was typed at an entry.
 
     Raises:
@@ -117,18 +119,31 @@ def _as_meant(value, kinds):
     return value
 
 
-def check(document: object, schema: dict, name: str, typed: Typed = lambda way: None) -> None:
+def check(
+    document: object, schema: dict, name: str | Callable[[Iterable], str], typed: Typed = lambda way: None
+) -> None:
     """Raise ValueError with one sentence, "<name>: <entry> must be ..., not ...", unless the document fits.
 
-    typed: as for `checked`.
+    name, typed: as for `checked`.
     """
+
+    def file_of(way):
+        return name if isinstance(name, str) else name(way)
+
     if document is None:
-        raise ValueError(f"{name} is empty")
+        raise ValueError(f"{file_of(())} is empty")
     for entry, problem in _not_json(document):
-        raise ValueError(f"{name}: {_way(entry)} {problem}")
+        raise ValueError(f"{file_of(entry)}: {_way(entry)} {problem}")
     error = best_match(StrictValidator(schema).iter_errors(document))
     if error is not None:
-        raise ValueError(f"{name}: {sentence(error, typed(error.absolute_path))}")
+        way = [*error.absolute_path, *_unknown(error)[:1]]
+        raise ValueError(f"{file_of(way)}: {sentence(error, typed(error.absolute_path))}")
+
+
+def _unknown(error):
+    """The entries that nobody knows, if that is the error."""
+    known = error.schema.get("properties", {})
+    return sorted(set(map(str, error.instance)) - set(known)) if error.validator == "additionalProperties" else []
 
 
 def _not_json(document, entry=(), inside=()):
@@ -157,7 +172,7 @@ def sentence(error: ValidationError, typed: str | None = None) -> str:
     known = error.schema.get("properties", {})
     match error.validator:
         case "additionalProperties":
-            unknown = sorted(set(map(str, error.instance)) - set(known))[0]
+            unknown = _unknown(error)[0]
             return f"{entry} has an unknown entry {_short(unknown)}{nearest(unknown, known)}; known: {', '.join(known)}"
         case "required":
             missing = [key for key in allowed if key not in error.instance]
@@ -213,7 +228,7 @@ def _as_typed(value, typed):
 
 def _in_quotes(value, kinds, typed):
     """What to do about a text that YAML has made something else of; "" if it has not, or if nothing was written."""
-    if "string" not in kinds or isinstance(value, str | list) or typed == "":
+    if "string" not in kinds or value is None or isinstance(value, str | list) or typed == "":
         return ""
     return ": put text with a colon or braces in quotes" if isinstance(value, dict) else ": put it in quotes"
 
