@@ -69,6 +69,25 @@ def test_what_is_not_plain_yaml_is_refused_and_never_run(small_workflow, text):
     )
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"mnist:\n  epochs: 3\n seed: 1\n", r"config.yaml cannot be read: .*line 3, column 2"),
+        ("cascade: null # für mich".encode("latin-1"), "config.yaml cannot be read: 'utf-8' codec"),
+    ],
+)
+def test_where_yaml_stumbled_is_told(small_workflow, content, said):
+    workflow = small_workflow()
+    (workflow.folder / "config.yaml").write_bytes(content)
+    done = workflow.run("-n", "--quiet", "all", check=False)
+    assert re.search(said, sentence(done))
+
+
+def test_an_option_that_stands_twice_is_not_half_forgotten(small_workflow):
+    done = small_workflow().run("-n", "all", "--config", "cascade=null", "--config", "mnist={epochs: 3}", check=False)
+    assert done.returncode != 0 and "--config stands twice" in done.stdout
+
+
 def test_a_name_that_stands_twice_is_told_with_the_path_of_its_file(small_workflow):
     workflow = small_workflow()
     (workflow.folder / "presets/mine.yaml").write_text("mnist:\n  epochs: 3\n  epochs: 4\n")

@@ -267,6 +267,29 @@ def test_another_text_encoder_reruns_all_that_it_reads(finished):
     )  # neither forward_process nor upsample
 
 
+@pytest.mark.parametrize(
+    ("deleted", "jobs"),
+    [("results/scores.csv", {"report": 1}), ("results/tiny/visual_anagram/figure.json", {"figure": 1, "report": 1})],
+)
+def test_all_makes_again_what_was_deleted(finished, deleted, jobs):
+    path = finished.folder / deleted
+    path.rename(finished.folder / "aside")
+    planned = finished.planned()
+    (finished.folder / "aside").rename(path)
+    assert planned == jobs and finished.planned() == {}
+
+
+def test_a_folder_that_was_copied_is_complete(finished):
+    """cp gives folders of pictures a new date."""
+    times = {path: path.stat() for path in (finished.folder / "results").rglob("figure")}
+    for path in times:
+        path.touch()
+    planned = finished.planned()
+    for path, stat in times.items():
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert times and planned == {}
+
+
 def test_made_again_to_the_bit(finished):
     """An experiment, the prompts that only it has, and the report."""
     made = digests(finished.folder)

@@ -122,13 +122,14 @@ def _denoised(drawn, i, way):
     made = {"seed": sample["seed"], "timestep": sample["timestep"], "way": WAYS[way]}
     if "blur" in way:
         made["sigma"] = float(drawn.arrays[f"sigma_{way}"][i])
-    label = f"{WAYS[way]}: {psnr:.1f} dB"
-    alt = f"{label}, t = {sample['timestep']}"
+    label, remark = WAYS[way], f"{psnr:.1f} dB"
+    alt = f"{label}, t = {sample['timestep']}: {remark}"
     if way not in ("one_step", "x_0"):
-        return drawn.plain_panel(picture, label, alt) | {"provenance": made}
+        return drawn.plain_panel(picture, label, alt) | {"provenance": made, "remark": remark}
     made |= drawn.model | sample | drawn.sampling
     made["steps"] = 1 if way == "one_step" else steps_made(drawn.sampling, sample["timestep"])
-    return drawn.panel(i, way, picture=picture, label=label, alt=alt, provenance=made, success=None)
+    entries = {"picture": picture, "label": label, "remark": remark, "alt": alt}
+    return drawn.panel(i, way, **entries, provenance=made, success=None)
 
 
 def _states(drawn, i):
@@ -174,14 +175,15 @@ def _updates(drawn, chosen):
 def text_to_image(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], list[dict]]:
     """Grids of the pictures, and, where several prompts are drawn, the first sample on its way from noise."""
     blocks, first = [], stages["stage_1"]
+    compared = {"guidance_scales", "samplers", "steps"} & experiment.keys()
     for drawn in stages.values():
-        if not {"guidance_scales", "samplers", "steps"} & experiment.keys():
+        if not compared:
             blocks.append(drawn.grid("A picture from pure noise"))
             continue
         for prompt in experiment["prompts"]:  # a grid for each prompt, with what is compared as rows
             rows = [i for i, sample in enumerate(drawn.samples) if sample["prompt"] == prompt]
             blocks.append(drawn.grid(f"“{prompt}” from pure noise", rows, f": “{prompt}”"))
-    if "states" in first.arrays and len(experiment["prompts"]) > 1:
+    if "states" in first.arrays and len(experiment["prompts"]) > 1 and not compared:
         prompted = first.samples[0]["prompt"]
         title = f"Step by step from noise: “{prompted}”"
         blocks.append({"layout": "scrub", "title": title, "hero": True, "panels": _states(first, 0)})
