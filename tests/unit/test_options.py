@@ -186,6 +186,19 @@ def test_black_is_what_a_network_drew_of_the_flagged_samples_and_nothing_else():
     assert (black_out(drawn, samples, np.array([False, True, False]))["states"] == -1).all()  # the first at t = 750
 
 
+@pytest.mark.parametrize(
+    "samples",
+    [[{"timestep": 0.25}, {"timestep": 0.75}], [{"prompt": "a"}, {"prompt": "b"}]],
+    ids=["flow", "text_to_image"],
+)
+def test_the_steps_of_the_flagged_sample_are_black_too(samples):
+    """On a flow the smaller time is the noisier; a picture from pure noise has its first sample's steps."""
+    drawn = {"x_0": pictures(2, 8).numpy(), "states": pictures(5, 8).numpy(), "estimates": pictures(5, 8).numpy()}
+    for flagged in ([True, False], [False, True]):
+        shown = black_out(drawn, samples, np.array(flagged))
+        assert all((shown[name] == -1).all() == flagged[0] for name in ("states", "estimates"))
+
+
 @pytest.mark.parametrize("size", [64, 256, 300, 1024])
 def test_the_watermark_is_that_of_diffusers(folder, size):
     theirs = IFWatermarker.from_pretrained(folder / "safety/watermarker")

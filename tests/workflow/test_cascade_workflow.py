@@ -161,7 +161,7 @@ def test_an_anagram_can_be_printed(finished):
     finished.run("--cores", 1, path.format("visual_anagram"))
     assert (finished.folder / path.format("visual_anagram")).read_bytes().count(b"/Type /Page\n") == 2
     done = finished.run("--cores", 1, path.format("inpainting"), check=False)
-    assert "only anagrams can be printed, not the task inpainting" in done.stdout
+    assert "only anagrams can be printed, and inpainting has no views" in done.stdout
     (finished.folder / path.format("visual_anagram")).unlink()
 
 

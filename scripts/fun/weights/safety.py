@@ -7,9 +7,10 @@ import numpy as np
 from PIL import Image
 
 from fun.data.images import to_picture
+from fun.data.timesteps import timestep_of
 
 DRAWN = ("x_0", "one_step")  # drawn by a network for each sample, (N, 3, H, W)
-WAY = ("states", "estimates")  # for the first sample with the highest timestep only
+WAY = ("states", "estimates")  # of one sample only: the first of the noisiest, where timesteps differ, else the first
 MARK_SIZE, MARK_MARGIN = 62, 14  # pixels, in a picture of 1024 x 1024
 
 
@@ -19,7 +20,7 @@ def black_out(arrays: dict[str, np.ndarray], samples: list[dict], flagged: np.nd
     for name in arrays.keys() & set(DRAWN):
         blackened[name] = np.where(flagged[:, None, None, None], np.float32(-1), arrays[name])
     for name in arrays.keys() & set(WAY):
-        longest = max(range(len(samples)), key=lambda i: samples[i]["timestep"])
+        longest = max(range(len(samples)), key=lambda i: timestep_of(samples[i].get("timestep", 0)))
         blackened[name] = np.full_like(arrays[name], -1) if flagged[longest] else arrays[name]
     return blackened
 
