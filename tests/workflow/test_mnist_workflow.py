@@ -308,12 +308,12 @@ def test_a_damaged_checkpoint_is_named(new_workflow, finished, tiny):
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"epochs": "seven"}, 'config.yaml: mnist/epochs must be a whole number, not "seven"'),
+        ({"epochs": "seven"}, 'tiny.yaml: mnist/epochs must be a whole number, not "seven"'),
         (
             {"epohcs": 3},
-            'config.yaml: mnist has an unknown entry "epohcs" (did you mean epochs?); known: dataset, classes',
+            'tiny.yaml: mnist has an unknown entry "epohcs" (did you mean epochs?); known: dataset, classes',
         ),
-        ({"models": {"a/b": {"network": "small"}}}, 'config.yaml: "a/b" in mnist/models is not allowed'),
+        ({"models": {"a/b": {"network": "small"}}}, 'tiny.yaml: "a/b" in mnist/models is not allowed'),
     ],
 )
 def test_a_wrong_configuration_is_one_sentence(new_workflow, tiny, entries, message):

@@ -201,7 +201,7 @@ def test_a_walk_can_be_stopped_and_the_page_answers_meanwhile(visit):
         """() => { window.gaps = []; let last = performance.now();
             setInterval(() => { const now = performance.now(); window.gaps.push(now - last); last = now; }, 10); }"""
     )
-    page.wait_for_timeout(1000)
+    page.wait_for_timeout(400)  # the walk takes about a second where nothing else runs
     place.get_by_role("button", name="Stop").click()
     expect(place.locator(".play-told")).to_have_text("Stopped.")
     gaps = page.evaluate("window.gaps")
