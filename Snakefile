@@ -9,6 +9,12 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
+include: "rules/files.smk"
+
+
+configfile: CONFIG_FILE
+
+
 include: "rules/common.smk"
 include: "rules/inputs_mnist.smk"
 include: "rules/inputs_cascade.smk"

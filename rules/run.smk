@@ -58,8 +58,8 @@ if workflow.is_main_process:
             check_data(own_data(), MNIST["data"])
         told = [name for name, network in NETWORKS.items() if network["model"]["class_conditioned"]]
         check_targets(sys.argv[1:], CASCADE, list(config["cascades"]), of_mnist | of_cascade, told, EXPERIMENTS)
-        for option in ("--config", "--configfile"):
-            if sum(word.split("=")[0] == option for word in sys.argv) > 1:
+        for option, *others in (("--config", "-C"), ("--configfile", "--configfiles")):
+            if sum(word.split("=")[0] in (option, *others) for word in sys.argv) > 1:
                 raise ValueError(
                     f"{option} stands twice, and Snakemake forgets the first: give all of it after one {option}"
                 )

@@ -28,7 +28,7 @@ if snakemake.input.guide:
     guide = trained_network(params.model, schedule, load_tensors(snakemake.input.guide)[0]).to(device)
 
 digits = [int(digit) for digit in snakemake.wildcards.digits]
-labels = torch.tensor(digits)  # the rules refuse a network that cannot be told
+labels = torch.tensor(digits)
 seeds = [int(snakemake.wildcards.seed) + i for i in range(len(digits))]
 steps = generate(network, labels.to(device), seeds, guide=guide, black=black, **sampling)
 *_, last = progress(steps, "digits", sampling["num_steps"])

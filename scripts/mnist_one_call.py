@@ -13,7 +13,7 @@ from fun.data.tensors import load_tensors
 from fun.diffusion.digits import most_steps, without_noise
 from fun.diffusion.schedule import make_schedule
 from fun.ideas.lab import Lab
-from fun.judging.scores import DigitClassifier, FrechetDistance, frechet_floors, rate, read_digits
+from fun.judging.scores import DigitClassifier, FrechetDistance, frechet_floors, labels_of_floor, rate, read_digits
 from fun.reporting.digit_figures import in_words_of
 from fun.reporting.figure import write_figure
 from fun.reporting.idea_figures import one_call_figure
@@ -40,9 +40,9 @@ classifier.load_state_dict(load_tensors(snakemake.input.classifier)[0])
 reference, _ = load_tensors(snakemake.input.reference)
 distance = FrechetDistance(reference)
 
-wanted = proportional_labels(load_labels(folder, "train"), params.num_images)
-test_labels = load_labels(folder, "t10k")
-real = proportional_labels(load_labels(folder, "train"), min(params.num_images, 4 * len(test_labels) // 5))
+train_labels, test_labels = (load_labels(folder, split) for split in ("train", "t10k"))
+wanted = proportional_labels(train_labels, params.num_images)
+real = labels_of_floor(train_labels, test_labels, params.num_images)
 floors = frechet_floors(distance, reference["test_features"], test_labels, real, params.seed)
 guided = (how["guidance_scale"], how["guidance_interval"])
 pictures, rows = {}, []

@@ -10,9 +10,6 @@ from fun.reporting.printout import printout
 from fun.weights.safety import black_out, mark
 
 experiment = snakemake.params.experiment
-if "views" not in experiment:
-    raise ValueError(f"only anagrams can be printed, not the task {experiment['task']}")
-
 drawn = ((stage, *load_arrays(snakemake.input[stage])) for stage in sorted(snakemake.params.stages, reverse=True))
 stage, arrays, made = next(found for found in drawn if found[2]["samples"])  # stage III has none if it is gone
 safety = load_arrays(snakemake.input.safety)[0] if "safety" in snakemake.input.keys() else {}

@@ -15,7 +15,7 @@ from fun.data.mnist import BLACK, load_labels, proportional_labels, to_float, to
 from fun.data.tensors import load_tensors
 from fun.diffusion.digits import calls_made, generate, most_steps
 from fun.diffusion.schedule import make_schedule
-from fun.judging.scores import DigitClassifier, FrechetDistance, frechet_floors, rate, read_digits
+from fun.judging.scores import DigitClassifier, FrechetDistance, frechet_floors, labels_of_floor, rate, read_digits
 from fun.training.trainer import trained_network
 
 CALLS = (1, 2, 4, 8, 16, 32)  # at the most; where guidance asks twice a step, some of them are the same walk
@@ -37,9 +37,8 @@ reference, _ = load_tensors(snakemake.input.reference)
 distance = FrechetDistance(reference)
 
 folder = Path(snakemake.input.data[0]).parent
-wanted = proportional_labels(load_labels(folder, "train"), n)
-test_labels = load_labels(folder, "t10k")
-real = proportional_labels(load_labels(folder, "train"), min(n, 4 * len(test_labels) // 5))
+train_labels, test_labels = (load_labels(folder, split) for split in ("train", "t10k"))
+wanted, real = proportional_labels(train_labels, n), labels_of_floor(train_labels, test_labels, n)
 floors = frechet_floors(distance, reference["test_features"], test_labels, real, params.seed)
 guided = (params.guidance_scale, params.guidance_interval)
 walks = {

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from fun.data.files import write_json
-from fun.data.mnist import load_labels, proportional_labels, to_float
+from fun.data.mnist import load_labels, to_float
 from fun.data.tensors import load_tensors
 from fun.diffusion.similarity import psnr
-from fun.judging.scores import DigitClassifier, FrechetDistance, frechet_floors, rate, read_digits
+from fun.judging.scores import DigitClassifier, FrechetDistance, frechet_floors, labels_of_floor, rate, read_digits
 
 torch.set_num_threads(snakemake.threads)
 classifier = DigitClassifier().eval()
@@ -25,7 +25,7 @@ n = len(labels)
 
 folder = Path(snakemake.input.data[0]).parent
 test_labels = load_labels(folder, "t10k")
-wanted = proportional_labels(load_labels(folder, "train"), min(n, 4 * len(test_labels) // 5))
+wanted = labels_of_floor(load_labels(folder, "train"), test_labels, n)
 floors = frechet_floors(distance, test_features, test_labels, wanted, made_with["seed"])
 
 

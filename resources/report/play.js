@@ -313,11 +313,11 @@ const PLAYS = {
     const parts = ["the picture under noise", "without a class", "told the class", "guided", "one step less noise"].map(picture);
     const told = element("p", { class: "play-told", role: "status" });
     const form = element("form", { class: "play-form" }, field("drawn as", from), field("told that it is", asked), field("noise, t / T", time.made, time.shown), field("guidance", scale.made, scale.shown));
-    const finish = element("button", { type: "button" }, "Finish it eight times"), endings = element("div", { class: "row" });
+    let at = null; // what is shown: x_t, t, and the estimate without a class
+    const finish = element("button", { type: "button", disabled: "" }, "Finish it eight times"), endings = element("div", { class: "row" });
     const remark = element("p", { class: "play-told", role: "status" });
     place.append(element("div", { class: "play-body" }, form, element("div", { class: "play-stage" }, element("div", { class: "row" }, ...parts.map((one) => one.panel)), told, finish, endings, remark)));
     finish.addEventListener("click", () => endEightTimes(model, at, endings, remark));
-    let at = null; // what is shown: x_t, t, and the estimate without a class
     const model = digitModel(about, about.digits.epochs.at(-1)), clean = {};
     async function show() {
       const label = Number(from.value), { schedule, network } = model;
@@ -334,6 +334,7 @@ const PLAYS = {
       const next = t_next < 0 ? guided : Engine.qSample(schedule, guided, t_next, noise);
       [x_t, free, with_class, guided, next].forEach((x, i) => paint(parts[i].canvas, x, model));
       at = { x_t, t, free };
+      finish.disabled = false;
       endings.replaceChildren();
       remark.textContent = "";
       told.textContent = `t = ${t} of ${schedule.T}: the estimates of x₀. The guided one, read as: ${said(model.read(guided), about.names)}.`;

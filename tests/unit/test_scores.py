@@ -9,6 +9,8 @@ from fun.judging.scores import (
     FEATURES,
     DigitClassifier,
     FrechetDistance,
+    frechet_floors,
+    labels_of_floor,
     rate,
     read_digits,
     train_classifier,
@@ -22,6 +24,18 @@ def test_wilson_interval():
     assert wilson_interval(0, 20)[0] == 0
     assert wilson_interval(20, 20) == pytest.approx((0.8389, 1.0), abs=1e-4)
     assert rate(3, 4) == {"value": 0.75, "low": wilson_interval(3, 4)[0], "high": wilson_interval(3, 4)[1], "n": 4}
+
+
+def test_a_floor_has_enough_real_digits_whatever_is_drawn():
+    """The test set has fewer of some digit than its size would say: 10,000 in the training set's proportions are not there."""
+    test_labels = torch.arange(10).repeat(100)
+    train_labels = torch.cat([test_labels, torch.zeros(9, dtype=torch.int64)])  # more zeros than the test set has
+    features, sums = torch.randn(1000, 64), []
+    for n in (100, 800, 50_000):
+        labels = labels_of_floor(train_labels, test_labels, n)
+        assert len(labels) == min(n, 800)
+        sums.append(frechet_floors(lambda x: float(len(x)), features, test_labels, labels, seed=0))
+    assert sums == [[100.0] * 5, [800.0] * 5, [800.0] * 5]
 
 
 def test_frechet_distance_of_known_normals():

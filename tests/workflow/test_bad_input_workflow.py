@@ -83,8 +83,9 @@ def test_where_yaml_stumbled_is_told(small_workflow, content, said):
     assert re.search(said, sentence(done))
 
 
-def test_an_option_that_stands_twice_is_not_half_forgotten(small_workflow):
-    done = small_workflow().run("-n", "all", "--config", "cascade=null", "--config", "mnist={epochs: 3}", check=False)
+@pytest.mark.parametrize("first", ["--config", "-C"])
+def test_an_option_that_stands_twice_is_not_half_forgotten(small_workflow, first):
+    done = small_workflow().run("-n", "all", first, "cascade=null", "--config", "mnist={epochs: 3}", check=False)
     assert done.returncode != 0 and "--config stands twice" in done.stdout
 
 

@@ -34,8 +34,8 @@ def read_checked(path: str | Path, mnist: bool = True) -> bytes:
     if mnist:
         if hashlib.sha256(content).hexdigest() != FILES[path.name]:
             raise ValueError(
-                f"{path} is not MNIST's file of that name (its SHA-256 is wrong): delete it, or, if it is your own, keep it in a folder that is not called "
-                f"{MNIST_FOLDER}"
+                f"{path} is not MNIST's file of that name (its SHA-256 is wrong): delete it, or, if it is your own, keep it "
+                f"in a folder that is not called {MNIST_FOLDER}"
             )
         return content
     header = np.frombuffer(content[:16].ljust(16, b"\0"), ">i4").tolist()

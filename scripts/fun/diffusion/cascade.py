@@ -112,7 +112,8 @@ class Stage:
         return self.network.channels
 
     def companion(self, low: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-        """What stage II sees in addition to x_t: the pictures `low` (N, C, h, w), enlarged and noised to the network's noise_level."""
+        """What stage II sees in addition to x_t: the pictures `low` (N, C, h, w), enlarged, and noised to the network's
+        noise_level."""
         enlarged = F.interpolate(low.to(self.device), (self.size, self.size), mode="bilinear", align_corners=True)
         return self.noising.q_sample(
             enlarged, self.network.noise_level, randn(enlarged.shape[1:], generators, self.device)

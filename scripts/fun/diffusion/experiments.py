@@ -42,7 +42,8 @@ def forward_process(sampler: Sampler, samples: list[dict], low: None, *, image: 
 def denoising(
     sampler: Sampler, samples: list[dict], low: None, *, image: str, prompt: str, keep_every: int
 ) -> dict[str, Tensor]:
-    """Noise a picture, and denoise it in four ways: blur, fair blur (of x_t / signal_t; of x_t where there is no signal), one step, all steps.
+    """Noise a picture, and denoise it in four ways: blur, fair blur (of x_t / signal_t, or of x_t where there is no signal), one
+    step, all steps.
 
     Returns each with its PSNR and SSIM (N,) against the picture, and every k-th state (k is `keep_every`) of the first
     sample with the highest timestep.
@@ -257,9 +258,6 @@ def upsample(sampler: Sampler, samples: list[dict], low: None, *, image: str) ->
     """Stage II alone, on the picture scaled down to stage I's size."""
     low = torch.from_numpy(load_image(image, sampler.grid)).expand(len(samples), -1, -1, -1)
     return text_to_image(sampler, samples, low) | {"low": low[:1]}
-
-
-STATES_KEPT = 12  # of a text-to-image walk, for its figure
 
 
 class Task(NamedTuple):

@@ -211,7 +211,7 @@ class Flow(NoiseSchedule):
     """The straight path of flow matching: x_s = (1 - s) x_0 + s noise, for any real s in [0, 1].
 
     Timestep t is s = (t + 1) / T, and need not be a whole number: t = -1 is the clean image as everywhere, t = T - 1 pure
-    noise, and so they count from -1 to T - 1. The time that a network is told runs the other way, as in the CS180 course: 0 is noise, 1 the clean image.
+    noise. The time that a network is told runs the other way, as in the CS180 course: 0 is noise, 1 the clean image.
     """
 
     is_discrete = False

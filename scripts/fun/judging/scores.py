@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fun.data.mnist import pick
+from fun.data.mnist import pick, proportional_labels
 
 FEATURES = 64
 BATCH_SIZE = 64  # for training the classifier
@@ -111,6 +111,12 @@ def _moments(sums):
     """Mean (64,) and covariance (64, 64), from `_sums`."""
     n, mean = int(sums["n"]), sums["sum"] / sums["n"]
     return mean, (sums["outer"] - n * torch.outer(mean, mean)) / (n - 1)
+
+
+def labels_of_floor(train_labels: Tensor, test_labels: Tensor, n: int) -> Tensor:
+    """The labels of n real test digits in the training set's proportions, or of four fifths of the test set, if n is more: of each
+    digit there are enough then."""
+    return proportional_labels(train_labels, min(n, 4 * len(test_labels) // 5))
 
 
 def frechet_floors(

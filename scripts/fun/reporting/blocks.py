@@ -20,8 +20,8 @@ def is_wide(panel):
 
 def fold(figure):
     """The blocks of a figure that are seen at once, and those behind a click: grids, rows and charts that do not fit half a screen any
-    more, but for the first block, and the first that is no row, since a row often is what the others start from; and of many judged samples, which are alike, those that do not. Both as [(number of the block, block,
-    its first panel, the one after its last)]."""
+    more, but for the first block, and the first that is no row, since a row often is what the others start from; and of many judged
+    samples, which are alike, those that do not. Both as [(number of the block, block, its first panel, the one after its last)]."""
     open_, folded, height = [], [], 0
     first = next((i for i, block in enumerate(figure.blocks) if block["layout"] != "row"), 0)
     for number, block in enumerate(figure.blocks):

@@ -125,6 +125,7 @@ def render_page(figures, config, versions, comparison=None, options="", out_of=N
         play=play,
         sections=story(figures),
         of_miniature=any(figure.id.startswith("miniature_") for figure in figures),
+        with_judge=str(config.get("cascades", {}).get("miniature", {}).get("judge")).endswith(".safetensors"),
         of_mnist=any(figure.section == "training" for figure in figures),
         so_far=out_of is not None and f"{len(figures)} of {out_of} figures",
         heroes=heroes,

@@ -94,8 +94,8 @@ def make_optimizers(network: nn.Module, optimizer: str, muon_lr: float, adamw_lr
     """The optimisers of a network by name: "adam" is AdamW for all of it, with Adam's usual betas; "muon" is Muon for the
     convolutions inside the network and AdamW for the rest.
 
-    Raises ValueError for another name. The rest is norms, biases, embeddings, linear layers, and the first and the last convolution, which read or write
-    pixels.
+    The rest is norms, biases, embeddings, linear layers, and the first and the last convolution, which read or write
+    pixels. Raises ValueError for another name.
     """
     if optimizer == "adam":
         return {"adamw": AdamW(network.parameters(), adamw_lr, betas=(0.9, 0.999))}
