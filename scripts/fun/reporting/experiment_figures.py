@@ -97,9 +97,12 @@ def denoising(experiment: dict, stages: dict[str, Drawn]) -> tuple[list[dict], l
             "panels": _states(drawn, rows[noisiest][0]),
         },
     ]
-    if flow:
+    updates = [_updates(drawn, [row[0] for row in rows.values()])] if flow else []
+    if len(rows) > 1 and flow:
         original = drawn.plain_panel(drawn.arrays["original"][0], "the picture", "The picture")
-        blocks[:0] = [{"layout": "row", "panels": [original]}, _updates(drawn, [row[0] for row in rows.values()])]
+        blocks = [{"layout": "row", "panels": [original]}, *updates, *blocks]
+    else:  # of a single timestep the steps are the point
+        blocks += updates
     metrics = [
         {"name": f"{score.upper()}, t = {t}, {WAYS[way]}", "value": mean, "n": len(rows[t]), "goal": "higher"}
         | ({"unit": "dB"} if score == "psnr" else {})
