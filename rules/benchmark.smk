@@ -112,6 +112,7 @@ rule gpu_speed:
     """DeepFloyd IF at full size with random weights, in our loop and in diffusers', and whatever else is measured on a GPU only. Not
     part of benchmark, which needs none. Its parts are kept: started again, it measures those that are missing."""
     input:
+        data=ancient(MNIST_FILES),
         code=modules("gpu_speed"),
     output:
         "results/side_by_side/gpu/gpu.json",

@@ -11,19 +11,16 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from fun.benchmarking.contenders import PEERS, Ours
+from fun.benchmarking.contenders import PEERS, Ours, judge
 from fun.benchmarking.rates import convolution_seconds, pin_to_one_core
 from fun.data.files import write_whole
-from fun.data.mnist import load_mnist, proportional_labels
+from fun.data.mnist import load_mnist
 from fun.data.tensors import load_tensors
-from fun.diffusion.digits import generate
-from fun.judging.scores import DigitClassifier, FrechetDistance, read_digits
+from fun.judging.scores import DigitClassifier, FrechetDistance
 
 params = dict(snakemake.params.items())
 seed = params["seeds"][0]  # also for the others
 training, images_per_epoch = snakemake.params.training, snakemake.params.images_per_epoch
-# All are judged with the same sampler. 12 steps give the same class accuracy as 25 (n = 500), in half the time.
-SAMPLER = {"sampler": "ddim", "spacing": "trailing", "num_steps": 12, "guidance_scale": 2.0}
 # The shares of the total seconds after which a network is kept: closer together at first, when quality rises fast.
 MARKS = (*(i / 100 for i in (1, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 13)), *(i / 15 for i in (3, 4, 5, 6, 7, 8, 9, 10, 12, 15)))
 TARGETS = (0.90, 0.99)
@@ -73,27 +70,15 @@ if cores is not None:
 torch.set_num_threads(snakemake.threads)
 
 
-def judge(network, n):
-    """Class accuracy and Fréchet distance of n digits, in MNIST's proportions."""
-    wanted, drawn = proportional_labels(labels, n), []
-    # 50 at a time: the assignment's U-Net, whose activations are large, then takes two thirds of the time that it takes
-    # for 250 at a time.
-    for chunk, numbers in zip(wanted.split(50), torch.arange(n).split(50), strict=True):
-        *_, last = generate(network, chunk, (1000 + numbers).tolist(), **SAMPLER)
-        drawn.append(last.x_t)
-    read, features = read_digits(classifier, torch.cat(drawn))
-    return {"n": n, "class_accuracy": float((read == wanted).float().mean()), "frechet_distance": distance(features)}
-
-
 scores, finished = [], set()  # finished: those that have reached all targets
 for name, at, count, network in progress(networks, "networks judged"):
     if name in finished and at < params["seconds"]:
         continue
     found = {"contender": name, "seconds": at, "images": count}
-    scores.append(found | judge(network, params["judged_peers"]))
+    scores.append(found | judge(network, labels, params["judged_peers"], classifier, distance))
     near = scores[-1]["class_accuracy"] >= TARGETS[0] - 0.03
     if name not in PEERS and (near or at >= params["seconds"]):
-        scores.append(found | judge(network, params["judged"]))
+        scores.append(found | judge(network, labels, params["judged"], classifier, distance))
         if scores[-1]["class_accuracy"] >= TARGETS[1]:
             finished.add(name)
 write_whole(snakemake.output.scores, pd.DataFrame(scores).to_csv(index=False))

@@ -8,4 +8,5 @@ from pathlib import Path
 
 from fun.benchmarking.gpu import main
 
-main([str(Path(snakemake.output[0]).parent), "--minutes", str(snakemake.params.minutes)])
+folder, mnist = (Path(file).parent for file in (snakemake.output[0], snakemake.input.data[0]))
+main([str(folder), "--minutes", str(snakemake.params.minutes), "--mnist", str(mnist)])

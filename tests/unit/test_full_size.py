@@ -1,15 +1,19 @@
 """The measurement of full-size networks, on small ones."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
+import yaml
 
 from fun.benchmarking import gpu
 from fun.benchmarking.full_size import LOOPS, NETWORKS, build, measure
 from fun.benchmarking.sizes import unet_size
+from project import PROJECT
 
 CPU = torch.device("cpu")
+ABOUT = {"GPU": "none", "torch": "2"}
 SMALL = {
     "sample_size": 16,
     "block_out_channels": (8, 16),
@@ -62,28 +66,51 @@ def small_parts():
     }
     found = gpu.parts(CPU, networks, t5, steps=2, rounds=1)
     chosen = ["correct", "text_encoder", *(name for name in found if name.startswith("fits")), "anagram"]
-    return {name: found[name] for name in chosen} | {"digits": lambda: gpu.digits(CPU, n=64)}
+    config = networks["stage I, as IF-I-XL"]
+    return {name: found[name] for name in chosen} | {
+        "compiled": lambda: gpu.prepared(partial(torch.compile, backend="eager"), config, CPU, calls=2),
+        "digits": lambda: gpu.digits(CPU, n=64),
+    }
 
 
-def test_what_matters_most_is_measured_first():
+def test_what_matters_most_is_measured_first(tmp_path):
     assert list(gpu.parts(CPU))[:3] == ["correct", "text_encoder", "fits: stage I, as IF-I-XL"]
-    assert len(gpu.parts(CPU)) == 2 + 3 * 3 + 2
+    assert len(gpu.parts(CPU)) == 2 + 3 * 3 + 4
+    assert list(gpu.parts(CPU, mnist=tmp_path)) == [*gpu.parts(CPU), "good digits"]
+
+
+def test_digits_are_measured_with_the_default_recipe():
+    schema = yaml.safe_load((PROJECT / "rules/config.schema.yaml").read_text())
+    entries = schema["properties"]["mnist"]["properties"]["training"]["properties"]
+    assert {name: entries[name]["default"] for name in gpu.RECIPE} == gpu.RECIPE
+
+
+def test_digits_are_judged_after_seconds_and_at_the_end(short_mnist, monkeypatch):
+    monkeypatch.setattr(gpu, "KEPT_AT", (0.0, 60.0))
+    rows = gpu.good_digits(CPU, short_mnist[0], images_per_epoch=512, epochs=2, n=20)
+    assert [(row["batch"], row["images"]) for row in rows] == [
+        (batch, images) for batch in (32, 128, 512) for images in (batch, 1024)
+    ]
+    assert all(row["n"] == 20 and 0 <= row["class_accuracy"] <= 1 and row["seconds"] > 0 for row in rows)
 
 
 def test_every_part_is_measured_once_and_a_failed_one_again(small_parts, tmp_path):
     def broken():
         raise RuntimeError("out of memory")
 
-    begun = list(gpu.measure_parts(tmp_path, small_parts | {"text_encoder": broken}, {"GPU": "none"}, minutes=5))
+    begun = list(gpu.measure_parts(tmp_path, small_parts | {"text_encoder": broken}, ABOUT, minutes=5))
     assert begun == list(small_parts)
     kept = {part["part"]: part for part in json.loads((tmp_path / "gpu.json").read_text())}
     assert kept.keys() == small_parts.keys() and kept["text_encoder"]["error"] == "RuntimeError: out of memory"
     assert kept["correct"]["rows"][0] == {"stage": "stage_1", "dtype": "float32", "largest": 0, "mean": 0}
+    assert kept["compiled"]["rows"][0]["seconds a call, prepared"] > 0
+    table = (tmp_path / "gpu.md").read_text()
+    assert "Failed: RuntimeError: out of memory" in table and "| stage | dtype | largest | mean |" in table
     assert kept["anagram"]["rows"][0]["seconds a step"] > 0 and kept["digits"]["rows"][2]["images a second"] > 0
     for expected in (["text_encoder"], []):
-        assert list(gpu.measure_parts(tmp_path, small_parts, {"GPU": "none"}, minutes=5)) == expected
+        assert list(gpu.measure_parts(tmp_path, small_parts, ABOUT, minutes=5)) == expected
     one = {"text_encoder": small_parts["text_encoder"]}
-    assert list(gpu.measure_parts(tmp_path, one, {"GPU": "another"}, minutes=5)) == ["text_encoder"]
+    assert list(gpu.measure_parts(tmp_path, one, ABOUT | {"GPU": "another"}, minutes=5)) == ["text_encoder"]
     assert "error" not in json.dumps(json.loads((tmp_path / "gpu.json").read_text()))
 
 

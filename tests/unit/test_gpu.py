@@ -20,9 +20,12 @@ from fun.diffusion.digits import generate
 from fun.diffusion.experiments import TASKS
 from fun.diffusion.sampler import Sampler
 from fun.diffusion.schedule import NoiseSchedule
+from fun.diffusion.text_encoder import load_text_encoder
 from fun.networks.mnist_unets import SmallUNet
 from fun.training.trainer import Trainer
+from fun.weights.safety_checker import load_checker
 from tiny_cascade import make_cascade
+from tiny_options import make_safety
 
 GPU = torch.device("cuda")
 on_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
@@ -173,6 +176,21 @@ class TestOnAGPU:
     def test_half_precision_draws_a_picture_like_it(self, folder, dtype):
         exact, half = (drawn(folder, "text_to_image", "stage_1", GPU, kind)["x_0"] for kind in (torch.float32, dtype))
         assert half.isfinite().all() and (grey_levels(exact) - grey_levels(half)).abs().mean() < 10
+
+    @pytest.mark.parametrize("objects_to", [0.0, 1.0])
+    def test_the_safety_checker_says_what_it_would_black_out(self, tmp_path, objects_to):
+        check = load_checker(make_safety(tmp_path, objects_to), None, GPU)
+        assert check(torch.rand(20, 3, 32, 32) * 2 - 1).tolist() == [objects_to == 1] * 20
+
+    def test_8_bits_give_nearly_the_same_embeddings(self, folder):
+        """What a feed-forward layer ends with stays in float32."""
+        plain, eight = (
+            load_text_encoder(folder / "stage_1", 77, None, torch.float16, GPU, bits) for bits in (False, True)
+        )
+        exact, near = (encoder.encode(PROMPTS[0]).float() for encoder in (plain, eight))
+        assert 0 < (exact - near).abs().mean() < 0.02 * exact.std()
+        kinds = {name.split(".")[-2]: weights.dtype for name, weights in eight.model.named_parameters()}
+        assert kinds["q"] == torch.int8 and kinds["wo"] == torch.float32 and kinds["shared"] == torch.float16
 
     def test_training_has_the_processors_losses_and_its_own_bits(self):
         generator = torch.Generator().manual_seed(0)

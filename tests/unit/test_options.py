@@ -325,6 +325,7 @@ def test_less_memory_draws_the_same(folder, how):
     assert torch.allclose(plain.noise, sparing.noise, atol=1e-5) and torch.allclose(plain.v, sparing.v, atol=1e-5)
 
 
-def test_8_bits_need_a_package_and_say_so(folder):
+def test_8_bits_need_a_package_and_say_so(folder, monkeypatch):
+    monkeypatch.setattr("fun.diffusion.text_encoder.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="load_in_8bit needs the package bitsandbytes: pip install bitsandbytes"):
         load_text_encoder(folder / "cascade/stage_1", 77, None, torch.float16, CPU, load_in_8bit=True)

@@ -13,20 +13,40 @@ from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from fun.data.mnist import proportional_labels
+from fun.diffusion.digits import generate
 from fun.diffusion.schedule import NoiseSchedule
+from fun.judging.scores import DigitClassifier, FrechetDistance, read_digits
 from fun.networks.mnist_unets import NO_CLASS, CS180UNet, SmallUNet
 from fun.training.trainer import Trainer, epoch_indices
 
+# All are judged with the same sampler. 12 steps give the same class accuracy as 25 (n = 500), in half the time.
+SAMPLER = {"sampler": "ddim", "spacing": "trailing", "num_steps": 12, "guidance_scale": 2.0}
+
+
+def judge(network, labels: Tensor, n: int, classifier: DigitClassifier, distance: FrechetDistance) -> dict:
+    """{n, class_accuracy, frechet_distance} of n digits in the proportions of MNIST's labels (N,), drawn on their device."""
+    wanted, drawn = proportional_labels(labels.cpu(), n), []
+    # 50 at a time: the assignment's U-Net, whose activations are large, then takes two thirds of the time that it takes
+    # for 250 at a time.
+    for chunk, numbers in zip(wanted.split(50), torch.arange(n).split(50), strict=True):
+        *_, last = generate(network, chunk.to(labels.device), (1000 + numbers).tolist(), **SAMPLER)
+        drawn.append(last.x_t.cpu())
+    read, features = read_digits(classifier, torch.cat(drawn))
+    accuracy = float((read == wanted).float().mean())
+    return {"n": n, "class_accuracy": accuracy, "frechet_distance": distance(features)}
+
 
 class Ours:
-    """The small U-Net by the recipe of config.yaml: what rule train_epoch does, epoch after epoch."""
+    """The small U-Net by the recipe of config.yaml: what rule train_epoch does, epoch after epoch, where the images are."""
 
     def __init__(self, images: Tensor, labels: Tensor, seed: int, images_per_epoch: int, training: dict):
         torch.manual_seed(seed)
         self.images, self.labels, self.seed, self.images_per_epoch = images, labels, seed, images_per_epoch
         training = dict(training)
         self.batch_size = training.pop("batch_size")
-        self.trainer = Trainer(SmallUNet(NoiseSchedule.cosine(300), class_conditioned=True), seed, **training)
+        network = SmallUNet(NoiseSchedule.cosine(300), class_conditioned=True).to(images.device)
+        self.trainer = Trainer(network, seed, **training)
 
     def steps(self) -> Iterator[int]:
         while True:

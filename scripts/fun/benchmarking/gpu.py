@@ -1,9 +1,10 @@
 """Everything that is measured on one GPU, in parts: each is kept as JSON when it is done, and is not measured again.
 
-    PYTHONPATH=scripts python -m fun.benchmarking.gpu FOLDER [--minutes 8]
+    PYTHONPATH=scripts python -m fun.benchmarking.gpu FOLDER [--minutes 8] [--mnist FOLDER]
 
-needs torch, diffusers and transformers, no weights, no network, and no Snakemake, whose rule gpu_speed does the same. What matters most
-comes first: is it correct, does IF fit, how fast is it. A part that fails is kept as the sentence that it failed with, and is tried again.
+needs torch, diffusers and transformers, no weights, no network, and no Snakemake, whose rule gpu_speed does the same; only how good
+digits are after how many seconds needs MNIST's four files. What matters most comes first: is it correct, does IF fit, how fast is it. A
+part that fails is kept as the sentence that it failed with, and is tried again.
 """
 
 import argparse
@@ -15,28 +16,57 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from torch import Tensor
 from transformers import T5Config, T5EncoderModel
 
+from fun.benchmarking.contenders import Ours, judge
 from fun.benchmarking.full_size import NETWORKS, build, created_in, measure, sampler_of
 from fun.benchmarking.rates import in_turn
 from fun.benchmarking.sizes import TOKENS
-from fun.data.files import write_json
+from fun.data.files import write_json, write_whole
+from fun.data.mnist import load_mnist
 from fun.diffusion.cascade import load_stage
 from fun.diffusion.experiments import text_to_image, visual_anagram
 from fun.diffusion.sampler import Sampler
 from fun.diffusion.schedule import NoiseSchedule
+from fun.judging.scores import DigitClassifier, FrechetDistance, read_digits, train_classifier
 from fun.networks.mnist_unets import SmallUNet
 from fun.training.trainer import Trainer
 
 MINIATURE = Path(__file__).parents[3] / "resources" / "miniature"
 T5_XXL = {"vocab_size": 32128, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
 T5_XXL |= {"feed_forward_proj": "gated-gelu"}
+RECIPE = {  # mnist/training as it is by default; an epoch here is all of MNIST
+    "muon_lr": 0.02,
+    "adamw_lr": 0.002,
+    "warm_up_steps": 30,
+    "decay_per_epoch": 0.9,
+    "ema": 0.998,
+    "timestep_power": 0.5,
+    "reference_images": 5000,
+}
+KEPT_AT = (
+    2.5,
+    5,
+    7.5,
+    10,
+    15,
+    20,
+    30,
+    60,
+)  # seconds of training after which a network is judged; with the last it ends
 
 
 def parts(
-    device: torch.device, networks: dict = NETWORKS, t5: dict = T5_XXL, steps: int = 20, rounds: int = 3
+    device: torch.device,
+    networks: dict = NETWORKS,
+    t5: dict = T5_XXL,
+    steps: int = 20,
+    rounds: int = 3,
+    mnist: Path | None = None,
 ) -> dict[str, Callable]:
-    """{name: a function that measures it and returns rows}, the most important first. networks, t5: configs, for tests small ones."""
+    """{name: a function that measures it and returns rows}, the most important first. networks, t5: configs, for tests small ones;
+    mnist: the folder of MNIST's files, without which the last part is missing."""
     found = {"correct": partial(correct, device, min(steps, 10)), "text_encoder": partial(text_encoder, device, t5)}
     for what, batches, dtype in (
         ("fits", (1,), "float16"),
@@ -47,10 +77,13 @@ def parts(
             how = (device, batches, dtype, 2 if what == "fits" else steps, rounds)
             found[f"{what}: {name}"] = partial(_networks, name, config, *how)
     first = next(iter(networks))
-    return found | {
+    found |= {
         "anagram": partial(anagram, networks[first], device, steps, rounds),
+        "captured": partial(prepared, captured, networks[first], device, steps),
+        "compiled": partial(prepared, torch.compile, networks[first], device, steps),
         "digits": partial(digits, device),
     }
+    return found | ({"good digits": partial(good_digits, device, mnist)} if mnist else {})
 
 
 def _networks(name, config, device, batches, dtype, steps, rounds) -> list[dict]:
@@ -90,6 +123,9 @@ def text_encoder(device: torch.device, config: dict) -> list[dict]:
     start = time.perf_counter()
     with created_in(torch.float16, device):
         model = T5EncoderModel(T5Config(**config)).eval()
+    for name, weights in model.named_parameters():
+        if name.endswith("wo.weight"):  # transformers keeps them in float32, because in float16 their products overflow
+            weights.data = weights.data.float()
     built = time.perf_counter() - start
     tokens = torch.randint(config["vocab_size"], (1, TOKENS), device=device)
     with torch.no_grad():
@@ -114,25 +150,110 @@ def anagram(config: dict, device: torch.device, steps: int, rounds: int) -> list
     return [{"batch": 8, "views": 2, "seconds a step": seconds / steps, "peak memory (GB)": _peak(device)}]
 
 
+def captured(call: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """The same call, recorded in a CUDA graph: the GPU need not wait for Python any more. Its inputs are those of the recording."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # what a first call chooses and allocates must not be recorded
+        call()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        output = call()
+
+    def replay():
+        graph.replay()
+        return output
+
+    return replay
+
+
+@torch.no_grad()
+def prepared(prepare: Callable, config: dict, device: torch.device, calls: int) -> list[dict]:
+    """Whether it pays to compile stage I's network, or to record it: seconds a call on one guided picture in float16, without and
+    with it in turn, and the seconds that it takes to prepare."""
+    unet, _ = build(config, torch.float16, device)
+    x = torch.randn(2, 3, config["sample_size"], config["sample_size"], dtype=torch.float16, device=device)
+    embeds = torch.randn(2, TOKENS, config["encoder_hid_dim"], dtype=torch.float16, device=device)
+    prompts = unet.read_prompts(embeds, torch.arange(2, device=device))
+
+    def call():
+        return unet(x, 500, prompts, None)
+
+    call().cpu()
+    start = time.perf_counter()
+    other = prepare(call)
+    other().cpu()
+    seconds = {"seconds to prepare": time.perf_counter() - start}
+
+    def often(which):
+        for _ in range(calls):
+            last = which()
+        last.cpu()  # which waits for the GPU
+
+    in_rounds = in_turn({"plain": partial(often, call), "prepared": partial(often, other)}, 3)
+    return [seconds | {f"seconds a call, {name}": median(one) / calls for name, one in in_rounds.items()}]
+
+
 def digits(device: torch.device, n: int = 2000) -> list[dict]:
     """Images a second on which the small U-Net trains, for several sizes of a batch."""
     images, labels = torch.randn(n, 1, 28, 28, device=device), torch.randint(10, (n,), device=device)
-    recipe = {"muon_lr": 0.02, "adamw_lr": 0.002, "warm_up_steps": 30, "decay_per_epoch": 0.9, "ema": 0.998}
 
     def train(trainer, batch):
         return lambda: list(trainer.train_epoch(images, labels, batch))
 
     rows = []
     for batch in (32, 128, 512):
-        trainer = Trainer(SmallUNet(NoiseSchedule.cosine(300), class_conditioned=True).to(device), 0, **recipe)
+        trainer = Trainer(SmallUNet(NoiseSchedule.cosine(300), class_conditioned=True).to(device), 0, **RECIPE)
         seconds = in_turn({"": train(trainer, batch)}, 3)[""]
         rows.append({"batch": batch, "images a second": n / median(seconds)})
     return rows
 
 
+def good_digits(
+    device: torch.device, folder: Path, images_per_epoch: int = 60_000, epochs: int = 20, n: int = 2000
+) -> list[dict]:
+    """How good the small U-Net's digits are after how many seconds of training, for several sizes of a batch: its default recipe
+    on twenty times all of MNIST. A classifier that is trained here, on the processor, judges them."""
+    images, labels = load_mnist(folder, "train")
+    torch.manual_seed(0)
+    classifier, distance = DigitClassifier(), FrechetDistance()
+    list(train_classifier(classifier, images, labels, epochs=3, seed=0))
+    distance.add_reference(read_digits(classifier, images)[1])
+    images, labels, rows = images.to(device), labels.to(device), []
+    for batch in (32, 128, 512):
+        contender = Ours(images, labels, 180, images_per_epoch, RECIPE | {"batch_size": batch})
+        seconds, seen, marks, steps = 0.0, 0, KEPT_AT, contender.steps()
+        while seen < images_per_epoch * epochs and seconds < KEPT_AT[-1]:
+            start = time.perf_counter()
+            seen += next(steps)  # its loss is a number in Python: the GPU has been waited for
+            seconds += time.perf_counter() - start
+            if seconds >= marks[0] or seen >= images_per_epoch * epochs:
+                marks = [mark for mark in marks if mark > seconds]
+                found = judge(contender.network(), labels, n, classifier, distance)
+                rows.append({"batch": batch, "seconds": seconds, "images": seen} | found)
+    return rows
+
+
+def markdown(kept: list[dict]) -> str:
+    """The measured parts as tables in Markdown, for docs/benchmarks.md."""
+    lines = []
+    for part in kept:
+        lines += [f"## {part['part']}", "", f"{part['GPU']}, torch {part['torch']}, {part['seconds']:.0f} s", ""]
+        if "error" in part:
+            lines += [f"Failed: {part['error']}", ""]
+            continue
+        lines += [f"| {' | '.join(part['rows'][0])} |", "|---" * len(part["rows"][0]) + "|"]
+        for row in part["rows"]:
+            cells = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values())
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
 def measure_parts(folder: Path, found: dict[str, Callable], about: dict, minutes: float) -> Iterator[str]:
     """Measure the parts that are not in `folder` yet, until the minutes are over; yields the name of each that was begun.
-    `folder`/gpu.json then has all that are there."""
+    `folder`/gpu.json then has all that are there, and gpu.md shows them."""
     folder.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + 60 * minutes
     for name, part in found.items():
@@ -148,6 +269,7 @@ def measure_parts(folder: Path, found: dict[str, Callable], about: dict, minutes
         write_json(file, {"part": name, "seconds": time.perf_counter() - start} | about | result)
     kept = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json")) if file.name != "gpu.json"]
     write_json(folder / "gpu.json", kept)
+    write_whole(folder / "gpu.md", markdown(kept))
 
 
 def _is_measured(file, about):
@@ -172,18 +294,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure on one GPU, in parts.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=8, help="begin no part after this many minutes")
+    parser.add_argument("--mnist", type=Path, help="the folder of MNIST's four files, called data")
     asked = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         raise ValueError("this machine has no GPU that torch can use: nothing was measured")
     device = torch.device("cuda")
     about = {"GPU": torch.cuda.get_device_name(), "torch": torch.__version__}
-    for name in measure_parts(asked.folder, parts(device), about, asked.minutes):
+    found = parts(device, mnist=asked.mnist)
+    for name in measure_parts(asked.folder, found, about, asked.minutes):
         print(name, flush=True)
     kept = json.loads((asked.folder / "gpu.json").read_text())
     failed = [f"{part['part']} ({part['error']})" for part in kept if "error" in part]
-    if failed or len(kept) < len(parts(device)):
+    if failed or len(kept) < len(found):
         raise ValueError(
-            f"{len(parts(device)) - len(kept)} parts are not measured yet: start it again. Failed: {'; '.join(failed) or 'none'}"
+            f"{len(found) - len(kept)} parts are not measured yet: start it again. Failed: {'; '.join(failed) or 'none'}"
         )
 
 
