@@ -173,6 +173,15 @@ const Engine = (() => {
     return mix((signalPrev * beta) / sigma ** 2, x_0, (signal / signalPrev) * (sigmaPrev / sigma) ** 2, x_t);
   }
 
+  // E[x_0 | x_t], if x_0 is one of `points`, all equally likely: of single numbers, each by itself.
+  function posteriorMean(schedule, x_t, t, points) {
+    const [signal, sigma] = schedule.levels(t);
+    return x_t.map((x) => {
+      const weights = softmax(points.map((point) => (signal * point * x - (signal * point) ** 2 / 2) / sigma ** 2));
+      return weights.reduce((sum, weight, i) => sum + weight * points[i], 0);
+    });
+  }
+
   function timesteps(spacing, T, n) {
     const steps = Array.from({ length: n }, (_, i) => i);
     if (spacing === "leading") return steps.map((i) => i * Math.floor(T / n)).reverse();
@@ -1034,7 +1043,7 @@ const Engine = (() => {
   }
 
   return {
-    ...{ decode, generator, ofBetas, linear: linearSchedule, cosine, ofScheduler, qSample, timesteps, pairs },
+    ...{ decode, generator, ofBetas, linear: linearSchedule, cosine, ofScheduler, qSample, posteriorMean, timesteps, pairs },
     ...{ smallUNet, ifUNet, tokenize, textEncoder, views, predict, denoise, clip, dynamicThreshold, putBack, ddimInversion },
     ...{ digitReader, pictureReader },
   };

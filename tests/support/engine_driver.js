@@ -71,6 +71,13 @@ async function main() {
     const how = { schedule: schedules.cosine, predict: digit, x, pairs, sampler, generator, threshold: Engine.clip(-1, 1) };
     answers.walks[sampler] = await walked(Engine.denoise(how));
   }
+  answers.numbers = {};
+  for (const sampler of job.walk.samplers) { // the best answer in place of a network
+    const generator = Engine.generator(job.walk.seed), x = generator.normal(job.numbers.count);
+    const pairs = Engine.pairs(Engine.timesteps("trailing", 300, job.walk.steps));
+    const best = (x_t, t) => ({ x_0: Engine.posteriorMean(schedules.cosine, x_t, t, job.numbers.points), v: null });
+    answers.numbers[sampler] = await walked(Engine.denoise({ schedule: schedules.cosine, predict: best, x, pairs, sampler, generator }));
+  }
   answers.breaths = breaths;
   answers.inverted = await Engine.ddimInversion({
     schedule: schedules.cosine,

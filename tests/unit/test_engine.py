@@ -20,6 +20,7 @@ from fun.diffusion.experiments import run
 from fun.diffusion.guidance import Branch, predict
 from fun.diffusion.inversion import ddim_inversion
 from fun.diffusion.sampler import Sampler
+from fun.diffusion.sampling import Prediction, denoise, make_step, randn
 from fun.diffusion.schedule import NoiseSchedule
 from fun.diffusion.text_encoder import load_text_encoder
 from fun.diffusion.views import make_view
@@ -34,6 +35,7 @@ STAGE_1 = MINIATURE / "stage_1"
 CPU = torch.device("cpu")
 
 SCHEDULE = NoiseSchedule.cosine(300)
+SINGLE = {"points": [-1.0, 0.25, 0.25, 1.5], "count": 24}
 NOISE = [(0, [784, 784, 100, 768]), (180, [768, 100, 100, 16]), (2**32 + 5, [784])]
 TIMESTEPS = [
     (spacing, T, n) for spacing in ("trailing", "leading") for T, n in [(1000, 1), (1000, 5), (1000, 16), (300, 300)]
@@ -191,6 +193,7 @@ def answers(models, inputs, drawn, tmp_path_factory):
         "prompts": PROMPTS + UNKNOWN,
         "views": [flat(x) for x in inputs["views"]],
         "walk": WALK,
+        "numbers": SINGLE,
         "inversion": {"x_0": flat(inputs["x_0"]), "timesteps": UPWARDS},
         "tasks": {
             "steps": 5,
@@ -329,6 +332,25 @@ def test_a_walk_of_the_small_network(answers, models, sampler):
         assert difference(answer["x_t"], state.x_t) < 1e-3
         if SCHEDULE.alpha_bar(t) > 1e-3:
             assert difference(answer["x_0"], state.x_0) < 1e-3
+
+
+@pytest.mark.parametrize("sampler", WALK["samplers"])
+def test_a_walk_of_single_numbers(answers, sampler):
+    """By the denoiser that is best on a few numbers, which no sampler's walk tells from a network."""
+    points = torch.tensor(SINGLE["points"]).view(-1, 1, 1, 1)
+
+    def best(x, t):
+        x_0 = SCHEDULE.posterior_mean(x.view(-1, 1, 1, 1), t, points).view_as(x)
+        return Prediction(x_0, SCHEDULE.noise_from_x_start(x, t, x_0), None)
+
+    generators = [torch.Generator().manual_seed(WALK["seed"])]
+    x, pairs = (
+        randn((1, 1, SINGLE["count"]), generators),
+        timestep_pairs(spaced_timesteps("trailing", 300, WALK["steps"])),
+    )
+    states = denoise(SCHEDULE, best, x, pairs, make_step(sampler), generators)
+    for answer, state in zip(answers["numbers"][sampler], states, strict=True):
+        assert difference(answer["x_t"], state.x_t) < 1e-3 and difference(answer["x_0"], state.x_0) < 1e-3
 
 
 def test_the_page_can_breathe_after_each_call(answers):

@@ -64,7 +64,10 @@ def report(tmp_path_factory, checkpoint):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         figures = load_figures(Path("results/miniature"))
-        figures += [replace(figures[0], id=section, section=section) for section in ("image_to_image", "inpainting")]
+        figures += [
+            replace(figures[0], id=section, section=section)
+            for section in ("image_to_image", "inpainting", "single_step")
+        ]
         figures += [read_figure(path) for path in write_runnable(folder / "runnable")]
         page = render_page(figures, CONFIG, VERSIONS, COMPARISON, play=playground)
     (folder / "report.html").write_text(page, encoding="utf-8")
@@ -155,7 +158,7 @@ def test_weights_in_eight_bits_are_off_by_half_a_step_at_the_most():
 
 def test_without_a_script_nothing_is_promised(visit):
     page = visit(java_script_enabled=False)
-    assert page.locator(".playground").count() == 6 and not page.locator(".playground:visible").count()
+    assert page.locator(".playground").count() == 7 and not page.locator(".playground:visible").count()
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "sde_dpm_solver"])
@@ -295,10 +298,32 @@ def test_inside_one_step(visit):
     expect(place.locator("canvas")).to_have_count(5)
 
 
+def test_single_numbers(visit):
+    page = visit()
+    place = opened(page, "number")
+    told, data = place.locator(".play-told"), place.locator('input[type="text"]')
+    expect(told).to_have_text("20 steps: 24 of 24 end at a number of the data (13 at −1, 11 at 1).")
+    assert place.locator(".walk").count() == 24 and place.locator(".s0 .walk").count() == 13
+    curve = place.locator("svg").nth(1).locator(".line")
+    before = curve.get_attribute("d")
+    set_to(place.locator('input[type="range"]').nth(1), 0.1)
+    assert curve.get_attribute("d") != before
+    set_to(place.locator('input[type="range"]').first, 1)
+    expect(told).to_have_text("One step: all 24 end near 0, the mean of the data, a number that is not among them.")
+    for wrong in ("", "a", "3", "1 " * 21):
+        data.fill(wrong)
+        expect(told).to_contain_text("up to twenty numbers from −2 to 2")
+        assert data.get_attribute("aria-invalid") == "true"
+    data.fill("−1; 0, 1 1,")
+    expect(told).to_have_text("One step: all 24 end near 0.25, the mean of the data, a number that is not among them.")
+    data.fill("0 1 -1")
+    expect(told).to_have_text("One step: all 24 end near 0, the mean of the data.")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_what_plays_can_be_reached_by_everyone(visit, scheme):
     page = visit(width=360, color_scheme=scheme)
-    for name in ("digits", "drawing", "inside", "hole"):
+    for name in ("digits", "drawing", "inside", "hole", "number"):
         opened(page, name)
     page.wait_for_timeout(1500)
     assert not any("undefined" in text for text in page.locator(".playground").all_inner_texts())

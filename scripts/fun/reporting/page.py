@@ -151,7 +151,7 @@ def render_figure(figure):
 
 def _style_and_script(figures, play=None):
     """The page's style sheet and its script."""
-    names = ("report", *(("engine", "play") if play else ()))
+    names = ("report", *(("engine", "play", "number") if play else ()))
     return _resource("report.css") + _column_rules(figures), "".join(_resource(f"{name}.js") for name in names)
 
 

@@ -22,9 +22,10 @@ PLAYS = {  # {section: (play, its title)}
     "image_to_image": ("drawing", "From your own drawing"),
     "inpainting": ("hole", "Fill a hole of your own"),
     "visual_anagram": ("anagram", "An anagram of your own"),
+    "single_step": ("number", "The same with a single number"),
     "training": ("digits", "Draw one yourself, after each epoch"),
 }
-OF_COLOURS = ("colours", "anagram")  # the others draw MNIST's digits, one of them both
+WITHOUT_DIGITS = ("colours", "anagram", "number")  # the others need a network of MNIST's digits, one of them both networks
 AVERAGE = "average.module."  # the averaged weights in a Trainer's state
 
 
@@ -96,7 +97,7 @@ def playground(classes: list[str], digits: dict | None, classifier: str | None, 
     plays = {
         section: {"name": play, "title": title}
         for section, (play, title) in PLAYS.items()
-        if digits is not None or play in OF_COLOURS
+        if digits is not None or play in WITHOUT_DIGITS
     }
     return {"about": about, "weights": {name: text for name, (text, _) in packed.items()}, "plays": plays}
 
