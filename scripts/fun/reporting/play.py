@@ -25,7 +25,11 @@ PLAYS = {  # {section: (play, its title)}
     "single_step": ("number", "The same with a single number"),
     "training": ("digits", "Draw one yourself, after each epoch"),
 }
-WITHOUT_DIGITS = ("colours", "anagram", "number")  # the others need a network of MNIST's digits, one of them both networks
+WITHOUT_DIGITS = (
+    "colours",
+    "anagram",
+    "number",
+)  # the others need a network of MNIST's digits, one of them both networks
 AVERAGE = "average.module."  # the averaged weights in a Trainer's state
 
 
