@@ -2,7 +2,7 @@
 "use strict";
 
 const WALKERS = 24; // numbers that are drawn
-const PLOT = { width: 400, height: 275, left: 58, right: 388, top: 14, bottom: 229 }; // as in fun/reporting/charts.py
+const PLOT = { width: 400, height: 275, left: 66, right: 388, top: 14, bottom: 229 }; // as in fun/reporting/charts.py
 const MOST = 3; // noise of one lies in -3 to 3, nearly all of it
 
 PLAYS.number = (place) => {

@@ -170,7 +170,10 @@ def test_what_is_shown_in_all_readings_is_in_no_grid(drawn):
     assert layouts == [("flip", made["stage_2"].title), ("grid", made["stage_1"].title)]
     experiment, made = drawn["many_seeds"]
     flip, *grids = FIGURES["hybrid_image"](experiment, {"stage_1": made["stage_1"]})[0]
-    assert [panel["label"] for panel in flip["panels"][:3]] == ["near: two", "2 times as far", "4 times as far: one"]
+    assert [panel["label"] for panel in flip["panels"][:3]] == ["near", "2 times as far", "4 times as far"]
+    assert flip["caption"] == "4 times as far: “one”; near: “two”." and flip["panels"][0]["alt"].startswith(
+        "The hybrid, near: two,"
+    )
     assert [panel["success"] for panel in flip["panels"][:3]] == [False, None, True]
     assert len(flip["panels"]) == 8 * 3 and [len(grid["panels"]) for grid in grids] == [12]
     assert grids[0]["title"].endswith(": the others")
@@ -244,8 +247,9 @@ def test_a_colour_hybrid_is_seen_grey_coloured_and_in_its_colours_alone(drawn):
     experiment, made = drawn["colour_hybrid"]  # the grey part of a picture
     given, flip, grid = FIGURES["colour_hybrid"](experiment, made)[0]
     assert len(given["panels"]) == 1 and grid["title"].startswith("Stage I,")
-    labels = ["without its colours", "half", "with its colours: a red eight", "the colours alone"]
+    labels = ["without its colours", "half", "with its colours", "the colours alone"]
     assert [panel["label"] for panel in flip["panels"]] == labels
+    assert flip["caption"] == "With its colours: “a red eight”."
     assert [panel["success"] for panel in flip["panels"]] == [None, None, True, None]
     grey, _, whole, colour = [np.asarray(panel["picture"]).astype(int) for panel in flip["panels"]]
     assert np.ptp(grey, axis=2).max() == 0 and np.ptp(whole, axis=2).max() > 0
@@ -255,7 +259,8 @@ def test_a_colour_hybrid_is_seen_grey_coloured_and_in_its_colours_alone(drawn):
 def test_a_motion_hybrid_is_seen_at_rest_and_moving(drawn):
     experiment, made = drawn["motion_hybrid"]
     (flip,) = FIGURES["motion_hybrid"](experiment, {"stage_1": made["stage_1"]})[0]
-    assert [panel["label"] for panel in flip["panels"]] == ["at rest: a red three", "slowly", "in motion: a red eight"]
+    assert [panel["label"] for panel in flip["panels"]] == ["at rest", "slowly", "in motion"]
+    assert flip["caption"] == "In motion: “a red eight”; at rest: “a red three”."
     assert [panel["success"] for panel in flip["panels"]] == [False, None, True]
     still, _, last = [np.asarray(panel["picture"]).astype(float) for panel in flip["panels"]]
     x_0 = torch.from_numpy(made["stage_1"].arrays["x_0"]).clamp(-1, 1)

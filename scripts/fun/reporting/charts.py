@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from fun.reporting.numerals import number_text, superscript
 
 WIDTH, HEIGHT = 400, 275  # user units, about the pixels of a phone, so that the text stays legible there
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 14, 46
+LEFT, RIGHT, TOP, BOTTOM = 66, 12, 14, 46
 MARKERS = {  # a shape for each series, so that they differ without colour; centred on the origin
     0: "M-3.5,0a3.5,3.5 0 1,0 7,0a3.5,3.5 0 1,0 -7,0z",
     1: "M-3.2,-3.2h6.4v6.4h-6.4z",

@@ -156,17 +156,19 @@ def _seen_in_ways(experiment, stages, seen, first, last, title=""):
     """The first samples in each way of seen(picture), {name: picture as it is shown}, and grids of the others. In the way `first`
     the first prompt is to be seen, unless a picture takes its place (an inverse hybrid), and in the way `last` the last one."""
     prompts = experiment["prompts"]
-    number = {last: len(prompts) - 1} | ({first: 0} if experiment["image"] is None else {})
+    number = ({first: 0} if experiment["image"] is None else {}) | {last: len(prompts) - 1}
+    asked = "; ".join(f"{name}: “{prompts[k]}”" for name, k in number.items())
     blocks = []
     for drawn in _showcased(stages):
         panels = []
         for i in _few(drawn):
             for name, picture in seen(drawn.arrays["x_0"][i]).items():
-                label = f"{name}: {prompts[number[name]]}" if name in number else name
-                alt = f"The hybrid, {label}, {drawn.label(i)}, {drawn.title}"
-                entries = {"picture": picture, "label": label, "alt": alt, "state": drawn.label(i)}
+                prompt = f": {prompts[number[name]]}" if name in number else ""
+                alt = f"The hybrid, {name}{prompt}, {drawn.label(i)}, {drawn.title}"
+                entries = {"picture": picture, "label": name, "alt": alt, "state": drawn.label(i)}
                 panels.append(_reading(drawn, i, number.get(name), alt, entries, {"seen": name}))
-        blocks.append({"layout": "flip", "title": f"{drawn.title}{title}", "panels": panels})
+        caption = f"{asked[0].upper()}{asked[1:]}."
+        blocks.append({"layout": "flip", "title": f"{drawn.title}{title}", "panels": panels, "caption": caption})
     return _given(stages) + blocks + _rest(stages, "The hybrid as it was drawn")
 
 
