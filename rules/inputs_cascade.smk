@@ -1,6 +1,7 @@
 """Inputs and parameters of the jobs of Part A, and of the miniature's training. No rules."""
 
 from functools import cache
+from types import SimpleNamespace
 
 from fun.data.prompts import prompts_of
 from fun.reporting.file_names import labels_of
@@ -132,6 +133,14 @@ def safety_marks(wildcards):
     """What IF's safety checker said, and its watermark, if either is switched on and a network drew the pictures."""
     drawn = (PARTS.entry["safety_checker"] or PARTS.entry["watermark"]) and prompts_of(experiment(wildcards))
     return {"safety": "results/{cascade}/{experiment}/safety.safetensors"} if drawn else {}
+
+
+def made_for(name):
+    """The files and folders that can be made for an experiment."""
+    wildcards = SimpleNamespace(cascade=CASCADE, experiment=name)
+    made = stage_pictures(wildcards) | judge_scores(wildcards) | safety_marks(wildcards)
+    printed = ["print.pdf"] if "views" in EXPERIMENTS[name] else []
+    return [*map(os.path.basename, made.values()), "figure.json", "figure", *printed]
 
 
 def section(wildcards):

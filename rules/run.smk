@@ -8,7 +8,7 @@ import time
 from snakemake.logging import logger
 
 from fun.data.prompts import prompts_of
-from fun.workflow.digits import IDEAS, check_data, idx_files, played
+from fun.workflow.digits import check_data, ideas, idx_files, played
 from fun.workflow.display import Display
 from fun.workflow.experiments import STAGES
 from fun.workflow.log import FOLDER
@@ -38,26 +38,17 @@ if (
 
 # sys.argv: the targets, which Snakemake has read but does not tell before it has read this.
 if workflow.is_main_process:
-    of_mnist = {
-        "mnist": [
-            os.path.basename(data_folder()),
-            *NETWORKS,
-            "classifier",
-            "curves",
-            "schedules",
-            "predictions",
-            "single_step",
-            "calls",
-            "one_call",
-            *IDEAS,
-        ]
-    }
+    optional = {"predictions": "predictions", "denoiser": "single_step", "calls": "calls", "one_call": "one_call"}
+    asked_for = [*(folder for entry, folder in optional.items() if MNIST[entry] is not None), *ideas(MNIST)]
+    always = [os.path.basename(data_folder()), *NETWORKS, "classifier", "curves", "schedules"]
     of_cascade = {CASCADE: [*EXPERIMENTS, "prompt_embeds", "weights"]} if CASCADE is not None else {}
     with refusals():
         if "data" in MNIST and not all(idx_files(data_folder()).values()):  # what was copied once is not needed again
             check_data(own_data(), MNIST["data"])
         told = [name for name, network in NETWORKS.items() if network["model"]["class_conditioned"]]
-        check_targets(sys.argv[1:], CASCADE, list(config["cascades"]), of_mnist | of_cascade, told, EXPERIMENTS)
+        made = {name: made_for(name) for name in EXPERIMENTS} if CASCADE is not None else {}
+        names = {"mnist": [*always, *asked_for]} | of_cascade
+        check_targets(sys.argv[1:], CASCADE, list(config["cascades"]), names, told, made)
         for option, *others in (("--config", "-C"), ("--configfile", "--configfiles")):
             if sum(word.split("=")[0] in (option, *others) for word in sys.argv) > 1:
                 raise ValueError(

@@ -347,14 +347,18 @@ def test_the_section_of_an_experiment_is_its_tasks_or_that_of_what_it_compares(r
     [
         (
             "results/mini/six_nien/figure.json",
-            "there is no mini/six_nien (did you mean six_nine?); known: six_nine, three",
+            "there is no mini/six_nien (did you mean six_nine?); known: six_nine, three, prompt_embeds",
         ),
-        ("results/mini/x/figure.json", "there is no mini/x; known: six_nine, three"),
-        ("./results//mini/x/figure.json", "there is no mini/x; known: six_nine, three"),
+        ("results/mini/x/figure.json", "there is no mini/x; known: six_nine, three, prompt_embeds"),
+        ("./results//mini/x/figure.json", "there is no mini/x; known: six_nine, three, prompt_embeds"),
         ("results/mnist/clas/epoch_1/samples.png", "there is no mnist/clas (did you mean class?); known: class, time"),
         ("results/mnits/class/epoch_1/samples.png", "there is no results/mnits (did you mean mnist?)"),
         ("results/deep/six_nine/figure.json", "the configured cascade is mini; add --config cascade=deep"),
         ("results/mini/three/print.pdf", "only anagrams can be printed, and three has no views"),
+        (
+            "results/mini/three/stage_3.safetensors",
+            "three has no stage_3.safetensors (did you mean stage_1.safetensors?); it has: stage_1.safetensors, figure.json",
+        ),
         (
             "results/mnist/time/epoch_3/777_seed_5",
             "time cannot be told which digits to draw; those that can: class",
@@ -362,8 +366,9 @@ def test_the_section_of_an_experiment_is_its_tasks_or_that_of_what_it_compares(r
     ],
 )
 def test_a_mistyped_target_is_answered_with_the_nearest_name(target, said):
-    names = {"mnist": ["class", "time"], "mini": ["six_nine", "three"]}
-    what = (names, ["class"], {"six_nine": {"views": []}, "three": {}})
+    names = {"mnist": ["class", "time"], "mini": ["six_nine", "three", "prompt_embeds"]}
+    files = {"three": ["stage_1.safetensors", "figure.json"]}
+    what = (names, ["class"], files | {"six_nine": [*files["three"], "print.pdf"]})
     right = [
         "results/mini/three/figure.json",
         "results/report.html",
@@ -374,6 +379,9 @@ def test_a_mistyped_target_is_answered_with_the_nearest_name(target, said):
         "results/mini/six_nine/print.pdf",
         "results/mnist/class/epoch_3/777_seed_5",
         "results/mnist/time/epoch_3/samples.safetensors",
+        "results/mini/prompt_embeds/x.safetensors",
+        "results/miniature_training/quality/shipped.json",
+        "results/side_by_side/x/table.md",
     ]
     check_targets(right, "mini", ["mini", "deep"], *what)
     with pytest.raises(ValueError) as refusal:

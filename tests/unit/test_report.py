@@ -330,7 +330,7 @@ def line(**entries):
 
 def test_a_curve_s_ends_lie_where_the_axes_say():
     svg = chart_svg(line(x=[0, 10], y=[0, 10]), "words")
-    assert '<path class="line" d="M58.0,229.0L388.0,14.0"/>' in svg  # lower left to upper right corner
+    assert '<path class="line" d="M66.0,229.0L388.0,14.0"/>' in svg  # lower left to upper right corner
     assert "loss (nats)" in svg and 'aria-label="words"' in svg
 
 

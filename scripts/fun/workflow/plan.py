@@ -15,6 +15,13 @@ from fun.workflow.digits import complete_mnist, ideas
 from fun.workflow.documents import Document
 from fun.workflow.refusals import checked, nearest
 
+OTHERS = (
+    "miniature_training",
+    "side_by_side",
+    "logs",
+    "benchmarks",
+)  # folders of results besides mnist and the cascades'
+
 
 def complete_config(config: dict, schema: dict, files: list[Document]) -> None:
     """Check the configuration that Snakemake read from its command line and from `files`, the most important first, and fill in
@@ -82,7 +89,7 @@ def check_targets(
     cascades: list[str],
     names: dict[str, list[str]],
     told: list[str],
-    experiments: dict[str, dict],
+    files: dict[str, list[str]],
 ) -> None:
     """Raise ValueError for a file asked for below results/ that no rule can make: a name in its path is mistyped, or what it names
     has no such file.
@@ -92,7 +99,7 @@ def check_targets(
         cascade, cascades: the configured cascade, and those that could be.
         names: {folder of results: what has a folder there}, such as {"mnist": the networks, ...}.
         told: the networks that are told which digit to draw.
-        experiments: those of the cascade.
+        files: {experiment of the cascade: the files and folders that can be made for it}.
     """
     for argument in arguments:
         top, folder, name, *file = (os.path.normpath(argument).split("/") + [""] * 3)[:4]
@@ -104,12 +111,15 @@ def check_targets(
         if folder == "mnist" and name not in told and re.search(r"/\d+_seed_\d+$", argument):
             known = ", ".join(told) or "none is trained"
             raise ValueError(f"{argument}: {name} cannot be told which digits to draw; those that can: {known}")
-        if folder == cascade and file == ["print.pdf"] and "views" not in experiments[name]:
-            raise ValueError(f"{argument}: only anagrams can be printed, and {name} has no views")
+        if folder == cascade and name in files and file[0] not in files[name]:
+            if file == ["print.pdf"]:
+                raise ValueError(f"{argument}: only anagrams can be printed, and {name} has no views")
+            known = ", ".join(files[name])
+            raise ValueError(f"{argument}: {name} has no {file[0]}{nearest(file[0], files[name])}; it has: {known}")
         if folder in cascades and folder != cascade:
             configured = f"the configured cascade is {cascade}" if cascade else "no cascade is configured"
             raise ValueError(f"{argument}: {configured}; add --config cascade={folder}")
-        if folder not in names and (meant := nearest(folder, [*names, *cascades])):
+        if folder not in (*names, *OTHERS) and (meant := nearest(folder, [*names, *cascades])):
             raise ValueError(f"{argument}: there is no results/{folder}{meant}")
 
 
