@@ -4,9 +4,9 @@ from fun.workflow.log import log_to
 
 log_to(snakemake.log[0])
 
-import json
 from pathlib import Path
 
+from fun.data.files import read_json
 from fun.data.prompts import normalise, respelled, spelled_prompts
 from fun.data.tensors import load_arrays
 from fun.reporting.drawn import STAGES, Drawn
@@ -19,9 +19,7 @@ from fun.weights.safety import black_out, mark
 cascade, name = snakemake.wildcards.cascade, snakemake.wildcards.experiment
 experiment = snakemake.params.experiment
 
-scores = (
-    json.loads(Path(snakemake.input.scores).read_text(encoding="utf-8")) if "scores" in snakemake.input.keys() else {}
-)
+scores = read_json(snakemake.input.scores) if "scores" in snakemake.input.keys() else {}
 safety = load_arrays(snakemake.input.safety)[0] if "safety" in snakemake.input.keys() else {}
 
 spelled = {normalise(prompt): prompt for prompt in spelled_prompts(experiment)}

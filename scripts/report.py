@@ -7,16 +7,16 @@ log_to(snakemake.log[0])
 from importlib.metadata import version
 from pathlib import Path
 
-from fun.data.files import write_whole
+from fun.data.files import read_json, write_whole
 from fun.reporting.figure import read_figure
-from fun.reporting.page import read_comparison, render_page
+from fun.reporting.page import render_page
 from fun.reporting.play import playground
 from fun.reporting.score_table import score_table
 
 params = snakemake.params
 figures = [read_figure(path) for path in params.figures]
 versions = {name: version(name) for name in params.packages}
-comparison = read_comparison(snakemake.input.sizes) if snakemake.input.sizes else None
+comparison = read_json(snakemake.input.sizes)["rows"] if snakemake.input.sizes else None
 
 play, files = None, snakemake.input
 if "miniature" in files.keys():

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from fun.data.files import whole_file, whole_folder, write_json, write_whole
+from fun.data.files import read_json, whole_file, whole_folder, write_json, write_whole
 from project import PROJECT
 
 
@@ -60,6 +60,14 @@ def test_text_bytes_and_json_are_written_as_they_are(tmp_path):
         assert (tmp_path / "file").read_bytes() == (content if isinstance(content, bytes) else content.encode())
     write_json(tmp_path / "file", {"prompt": "ein Fluß"})
     assert json.loads((tmp_path / "file").read_text(encoding="utf-8")) == {"prompt": "ein Fluß"}
+    assert read_json(tmp_path / "file") == {"prompt": "ein Fluß"}
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": ', b"\xff\xfe"])
+def test_what_is_not_json_any_more_is_named(tmp_path, content):
+    (tmp_path / "scores.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"scores\.json is not a JSON file any more .*: delete it"):
+        read_json(tmp_path / "scores.json")
 
 
 WRITES = re.compile(

@@ -56,6 +56,14 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
         raise OSError(f"{path} could not be written: {error}") from error
 
 
+def read_json(path: str | Path):
+    """What a file holds that `write_json` wrote. Raises ValueError, naming the file, if it is not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a JSON file any more ({error}): delete it, and it is made again") from error
+
+
 def write_json(path: str | Path, value: object) -> None:
     """Write what JSON can hold, as `write_whole` does."""
     write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

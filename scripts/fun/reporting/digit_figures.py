@@ -3,7 +3,6 @@
 Needs no torch: pictures are numpy arrays of grey levels (N, 28, 28) uint8.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from fun.data.files import read_json
 from fun.data.tensors import load_arrays
 from fun.reporting.numerals import number_text, percent_text
 
@@ -32,9 +32,7 @@ class Epoch(NamedTuple):
 def read_epoch(showcase: str | Path, scores: str | Path) -> Epoch:
     """An epoch from the files that sample_epoch and score_epoch write."""
     arrays, made_with = load_arrays(showcase)
-    return Epoch(
-        made_with["trained_with"]["epoch"], arrays, json.loads(Path(scores).read_text(encoding="utf-8")), made_with
-    )
+    return Epoch(made_with["trained_with"]["epoch"], arrays, read_json(scores), made_with)
 
 
 class Model(NamedTuple):

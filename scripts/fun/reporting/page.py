@@ -6,7 +6,6 @@ their hashes, its own style sheet and script. Jinja2 escapes every text from out
 
 import base64
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -254,8 +253,3 @@ def _column_rules(figures):
 
 def _resource(name):
     return (RESOURCES / name).read_text(encoding="utf-8")
-
-
-def read_comparison(path):
-    """The rows of a file written by `model_sizes`."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))["rows"]
