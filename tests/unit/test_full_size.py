@@ -114,6 +114,15 @@ def test_every_part_is_measured_once_and_a_failed_one_again(small_parts, tmp_pat
     assert "error" not in json.dumps(json.loads((tmp_path / "gpu.json").read_text()))
 
 
+def test_the_time_of_deepfloyds_experiments_follows():
+    said = (PROJECT / "experiments/deepfloyd.yaml").read_text().replace(",", "").replace("\n#", "")
+    assert all(f"computes {count} noise" in said or f"II {count}." in said for count in gpu.ESTIMATES.values())
+    row = {"loop": "this project", "batch": 8, "seconds a step": 0.8}
+    part = {"part": "float16: stage I, as IF-I-XL", "seconds": 1.0, "rows": [row, row | {"loop": "diffusers"}]} | ABOUT
+    *_, last, end = gpu.markdown([part]).split("\n")
+    assert last == "- stage I, as IF-I-XL, at batches of 8: 18.2 minutes for experiments/deepfloyd.yaml" and end == ""
+
+
 def test_no_part_is_begun_after_its_time(tmp_path):
     assert list(gpu.measure_parts(tmp_path, {"one": list}, {}, minutes=-1)) == []
 

@@ -45,6 +45,10 @@ RECIPE = {  # mnist/training as it is by default; an epoch here is all of MNIST
     "timestep_power": 0.5,
     "reference_images": 5000,
 }
+ESTIMATES = {
+    "stage I, as IF-I-XL": 21_900,
+    "stage II, about IF-II-L": 7_650,
+}  # noise estimates in experiments/deepfloyd.yaml
 KEPT_AT = (
     2.5,
     5,
@@ -248,7 +252,15 @@ def markdown(kept: list[dict]) -> str:
             cells = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values())
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
-    return "\n".join(lines)
+    of_part = {part["part"]: part.get("rows", []) for part in kept}
+    for network, count in ESTIMATES.items():
+        for row in of_part.get(f"float16: {network}", []):
+            if row["loop"] == "this project":  # a guided step estimates the noise of each sample twice
+                minutes = count * row["seconds a step"] / (2 * row["batch"]) / 60
+                lines.append(
+                    f"- {network}, at batches of {row['batch']}: {minutes:.3g} minutes for experiments/deepfloyd.yaml"
+                )
+    return "\n".join(lines) + "\n"
 
 
 def measure_parts(folder: Path, found: dict[str, Callable], about: dict, minutes: float) -> Iterator[str]:
