@@ -125,7 +125,8 @@ function number(value) { return element("input", { type: "number", min: 0, max: 
 
 function picture(name) {
   const canvas = element("canvas", { class: "picture pixelated", role: "img", "aria-label": name, width: 28, height: 28 });
-  return { canvas, panel: element("figure", { class: "panel" }, canvas, element("figcaption", {}, name)) };
+  const caption = element("figcaption", {}, name);
+  return { canvas, caption, panel: element("figure", { class: "panel" }, canvas, caption) };
 }
 
 const SAMPLERS = [["dpm_solver", "DPM-Solver++"], ["sde_dpm_solver", "SDE-DPM-Solver++"], ["ddim", "DDIM"], ["ddpm", "DDPM"]];
@@ -152,7 +153,9 @@ function stage(place, { fields, before = [], word = "Draw", steps = 16, guidance
     shown = states[i];
     paint(held.canvas, shown.x_t, model);
     paint(guessed.canvas, shown.x_0, model);
-    scrub.setAttribute("aria-valuetext", shown.t < 0 ? "finished" : `t = ${shown.t}`);
+    const when = shown.t < 0 ? "finished" : `t = ${shown.t}`;
+    held.caption.textContent = `xₜ: what the loop holds, ${when}`;
+    scrub.setAttribute("aria-valuetext", when);
   }
 
   scrub.addEventListener("input", () => show(Number(scrub.value)));
@@ -263,6 +266,7 @@ const PLAYS = {
     const kind = choice([["digits", "digits"], ["colours", "coloured digits"]], "digits"), digit = digitChoice(about, 3);
     const level = range(0.1, 0.95, 0.7, 0.05);
     const board = makeBoard(28);
+    board.sketch([[8, 8], [12, 5], [18, 6], [19, 10], [13, 13], [19, 16], [20, 21], [14, 24], [7, 21]]); // something like a three
     stage(place, {
       fields: [field("network", kind), field("becomes a", digit), field("noise, t / T", level.made, level.shown)],
       before: [board.panel("Draw here")], word: "Run the loop", steps: 20, sampler: "sde_dpm_solver",
@@ -279,6 +283,7 @@ const PLAYS = {
 
   hole(place, about) {
     const from = digitChoice(about, 3), digit = digitChoice(about, 8), board = makeBoard(28, "#b34a00");
+    for (let x = 3; x <= 11; x += 1) board.sketch([[x, 3], [x, 25]]); // the left half
     const other = element("button", { type: "button" }, "Another picture");
     const picture = { seed: 1, x: null };
     const model = () => digitModel(about, about.digits.epochs.at(-1));
@@ -490,6 +495,7 @@ function makeBoard(size, colour = "#ffffff") {
   return {
     panel: (name) => element("figure", { class: "panel board-panel" }, element("div", { class: "board-stack" }, under, canvas), element("figcaption", {}, `${name} (keys: arrows move, with shift or space they draw)`), clear),
     background: (fill) => fill(under),
+    sketch: (places) => places.slice(1).forEach((to, i) => stroke(places[i], to)),
     empty: () => !pen.getImageData(0, 0, size, size).data.some((value) => value > 0),
     // The ink at a model's size, from -1 to 1, in all its channels.
     ink({ size: side, channels }) {

@@ -64,10 +64,7 @@ def report(tmp_path_factory, checkpoint):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         figures = load_figures(Path("results/miniature"))
-        figures += [
-            replace(figures[0], id=section, section=section)
-            for section in ("image_to_image", "inpainting", "single_step")
-        ]
+        figures += [replace(figures[0], id=section, section=section) for section in ("image_to_image", "inpainting")]
         figures += [read_figure(path) for path in write_runnable(folder / "runnable")]
         page = render_page(figures, CONFIG, VERSIONS, COMPARISON, play=playground)
     (folder / "report.html").write_text(page, encoding="utf-8")
@@ -217,6 +214,9 @@ def test_any_drawing_becomes_something(visit, drawing):
     page = visit()
     place = opened(page, "drawing")
     board = place.locator(".board")
+    assert pixels(board).max() == 255, "a scribble to begin with"
+    place.get_by_role("button", name="Clear").click()
+    assert pixels(board).max() == 0
     if drawing == "a dot by keys":
         board.focus()
         page.keyboard.press("ArrowRight")
@@ -246,6 +246,7 @@ def test_what_is_not_brushed_over_stays(visit):
     board = place.locator(".board")
     page.wait_for_timeout(1500)  # a picture is drawn first
     before = pixels(place.locator("canvas").first)
+    place.get_by_role("button", name="Clear").click()
     place.get_by_role("button", name="Run the loop").click()
     expect(place.locator(".play-told")).to_have_text("Brush over a part of the picture first.")
     board.evaluate(

@@ -17,12 +17,12 @@ from fun.data.tensors import load_arrays
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 COLOURS = ["black", "blue", "green", "cyan", "red", "magenta", "yellow", "white"]
 PLAYS = {  # {section: (play, its title)}
+    "denoising": ("number", "The same with a single number"),
     "sampling": ("colours", "Draw one yourself"),
     "guidance": ("inside", "Look inside one step"),
     "image_to_image": ("drawing", "From your own drawing"),
     "inpainting": ("hole", "Fill a hole of your own"),
     "visual_anagram": ("anagram", "An anagram of your own"),
-    "single_step": ("number", "The same with a single number"),
     "training": ("digits", "Draw one yourself, after each epoch"),
 }
 WITHOUT_DIGITS = (
