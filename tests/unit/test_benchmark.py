@@ -64,5 +64,7 @@ def test_convolutions_alone_take_less_than_a_step():
 
     whole = min(in_turn({"step": step}, 5)["step"])
     network.zero_grad()
-    assert 0 < convolution_seconds(network, 32) < 1.5 * whole
+    assert (
+        0 < min(convolution_seconds(network, 32) for _ in range(3)) < 1.5 * whole
+    )  # the best of each, for other tests run beside
     assert all(parameter.grad is None for parameter in network.parameters())
