@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from fun.data.devices import pick_device
 from fun.data.files import write_whole
 from fun.data.mnist import load_mnist, to_uint8
 from fun.data.tensors import load_tensors, save_tensors
@@ -21,7 +22,7 @@ torch.set_num_threads(snakemake.threads)
 stage, epoch, params = int(snakemake.wildcards.stage), int(snakemake.wildcards.epoch), snakemake.params
 training = dict(params.training)
 batch_size = training.pop("batch_size")
-device = torch.device(params.device)
+device = pick_device(params.device)
 
 embeds = load_tensors(snakemake.input.embeds)[0]["prompt_embeds"]
 torch.manual_seed(params.seed)

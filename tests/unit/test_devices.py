@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from fun.data import devices
 from project import PROJECT
@@ -43,6 +44,16 @@ def test_gpus_are_told_apart_by_the_machines_names(take):
     """A job that sees the second GPU alone calls it 0."""
     assert take("1")[1] == 0
     assert [take("0 1")[1] for _ in range(2)] == [0, 0]  # the free one first, then the first again
+
+
+def test_float32_is_float32_on_a_gpu_and_a_run_has_its_bits_again(monkeypatch):
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(cudnn, "allow_tf32", True)
+    monkeypatch.setattr(cudnn, "deterministic", False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert devices.pick_device("cpu") == torch.device("cpu") and cudnn.allow_tf32
+    assert devices.pick_device("cuda") == torch.device("cuda")
+    assert not cudnn.allow_tf32 and cudnn.deterministic
 
 
 @pytest.mark.parametrize(

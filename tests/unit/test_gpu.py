@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from fun.data.devices import pick_device
 from fun.diffusion.cascade import load_stage, make_unet
 from fun.diffusion.digits import generate
 from fun.diffusion.experiments import TASKS
@@ -161,6 +162,10 @@ def grey_levels(x):
 
 class TestOnAGPU:
     pytestmark = on_gpu
+
+    @pytest.fixture(autouse=True)
+    def as_jobs_do(self):
+        pick_device("cuda")
 
     @pytest.mark.parametrize(("task", "stage"), DRAWN)
     def test_a_seed_gives_the_processors_picture(self, folder, task, stage):

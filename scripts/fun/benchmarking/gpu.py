@@ -23,6 +23,7 @@ from fun.benchmarking.contenders import Ours, judge
 from fun.benchmarking.full_size import NETWORKS, build, created_in, measure, sampler_of
 from fun.benchmarking.rates import in_turn
 from fun.benchmarking.sizes import TOKENS
+from fun.data.devices import pick_device
 from fun.data.files import write_json, write_whole
 from fun.data.mnist import load_mnist
 from fun.diffusion.cascade import load_stage
@@ -310,7 +311,7 @@ def main(arguments: list[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         raise ValueError("this machine has no GPU that torch can use: nothing was measured")
-    device = torch.device("cuda")
+    device = pick_device("cuda")
     about = {"GPU": torch.cuda.get_device_name(), "torch": torch.__version__}
     found = parts(device, mnist=asked.mnist)
     for name in measure_parts(asked.folder, found, about, asked.minutes):

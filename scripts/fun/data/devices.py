@@ -14,12 +14,16 @@ def pick_device(name: str):
     """The torch.device called `name`; "auto" is "cuda" if there is such a GPU, else "cpu".
 
     Where several GPUs are visible (CUDA_VISIBLE_DEVICES), "auto" and "cuda" are one that no other job has taken, or that the
-    fewest have; this process has then taken it.
+    fewest have; this process has then taken it. Convolutions of float32 on a GPU are then computed in float32, not in TF32 with its
+    ten bits, and by algorithms that give the same bits in each run.
     """
     import torch
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
     if name == "cuda" and torch.cuda.device_count() > 1:
         return torch.device("cuda", take_gpu(visible_gpus(torch.cuda.device_count()), LOCKS))
     return torch.device(name)
