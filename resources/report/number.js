@@ -7,10 +7,13 @@ const MOST = 3; // noise of one lies in -3 to 3, nearly all of it
 
 PLAYS.number = (place) => {
   const schedule = Engine.cosine(1000), network = (points) => (x_t, t) => Engine.posteriorMean(schedule, x_t, t, points);
-  const data = element("input", { type: "text", value: "-1, 1", maxlength: 80, autocomplete: "off" });
+  const typed = (value, more) => element("input", { type: "text", value, maxlength: 80, autocomplete: "off", ...more });
+  const data = typed("-1, 1"), meant = typed("", { placeholder: "all of them" }), guidance = range(1, 8, 1, 0.5);
   const steps = range(1, 40, 20), sampler = choice(SAMPLERS, "ddpm"), seed = number(1), time = range(0.01, 0.99, 0.8, 0.01);
+  const example = element("button", { type: "button" }, "A prompt, guided");
   const form = element(
     "form", { class: "play-form" }, field("the data", data), field("steps", steps.made, steps.shown), field("sampler", sampler), field("seed", seed),
+    field("the prompt means", meant), field("guidance", guidance.made, guidance.shown), element("div", { class: "play-buttons" }, example),
   );
   const walks = drawing("Lines from noise, on the left, to numbers of the data, on the right"), answer = drawing("The best answer of one step, for each number that the loop may hold");
   const told = element("p", { class: "play-told", role: "status" });
@@ -21,16 +24,25 @@ PLAYS.number = (place) => {
     form,
     element(
       "div", {}, chart("From noise to data", walks), chart("What one step answers", answer),
-      element("p", { class: "note" }, "Shaded: where noised data lie. A line has the colour of the number that it ends at. With much noise the best answer is always about the mean of the data; with little it is one of them, wherever the loop is."),
+      element("p", { class: "note" }, "Shaded: where noised data lie. A line has the colour of the number that it ends at. With much noise the best answer is always about the mean of the data; with little it is one of them, wherever the loop is. Guidance leads away from what the prompt does not mean; the more it does, the fewer of the numbers that it means are reached: fidelity costs variety."),
     ),
     element("div", { class: "play-stage" }, field("noise, t / T", time.made, time.shown), told),
   ));
 
   async function show() {
-    const points = numbers(data.value);
+    const points = numbers(data.value), asked = meant.value.trim() ? numbers(meant.value) : points;
+    const known = asked && points && asked.every((one) => points.includes(one));
     data.setAttribute("aria-invalid", String(!points));
+    meant.setAttribute("aria-invalid", String(Boolean(points && !known)));
     if (!points) { told.textContent = "The data: up to twenty numbers from −2 to 2, with commas between them."; return; }
-    const generator = Engine.generator(Number(seed.value)), x = generator.normal(WALKERS), best = network(points);
+    if (!known) { told.textContent = "The prompt means some of the data’s numbers, with commas between them."; return; }
+    const generator = Engine.generator(Number(seed.value)), x = generator.normal(WALKERS), prompted = asked !== points;
+    guidance.made.disabled = !prompted; // without a prompt there is nothing to be led away from
+    const free = network(points), told_prompt = network(asked);
+    const best = (x_t, t) => {
+      const u = free(x_t, t), c = told_prompt(x_t, t);
+      return prompted ? u.map((one, i) => one + guidance.value * (c[i] - one)) : u;
+    };
     const pairs = Engine.pairs(Engine.timesteps("trailing", schedule.T, steps.value));
     const states = [{ t: pairs[0][0], x_t: x }];
     const predict = async (x_t, t) => ({ x_0: best(x_t, t), v: null });
@@ -38,9 +50,15 @@ PLAYS.number = (place) => {
     const t = Math.round(time.value * schedule.T) - 1;
     drawWalks(walks, schedule, points, states, t);
     drawAnswer(answer, schedule, points, best, t);
-    told.textContent = ended([...states.at(-1).x_t], points, steps.value);
+    const mean = !prompted ? "the mean of the data" : `${guidance.value === 1 ? "" : "away from the others, beyond "}the mean of what the prompt means`;
+    told.textContent = ended([...states.at(-1).x_t], points, steps.value, mean);
   }
 
+  example.addEventListener("click", () => {
+    [data.value, meant.value, sampler.value] = ["-1, -0.6, -0.2, 0.2, 0.6, 1", "0.2, 0.6, 1", "ddim"];
+    guidance.made.value = guidance.made.value === "1" ? 3 : 1; // again: without
+    guidance.made.dispatchEvent(new Event("input", { bubbles: true }));
+  });
   form.addEventListener("input", show);
   form.addEventListener("submit", (event) => event.preventDefault());
   time.made.addEventListener("input", show);
@@ -53,13 +71,13 @@ function numbers(text) {
   return found.length && found.length <= 20 && found.every((one) => Math.abs(one) <= 2) ? found : null;
 }
 
-// What became of the numbers that were drawn, in words.
-function ended(drawn, points, steps) {
-  const known = [...new Set(points)].sort((a, b) => a - b), mean = points.reduce((sum, one) => sum + one, 0) / points.length;
+// What became of the numbers that were drawn, in words; mean: what a single step ends at.
+function ended(drawn, points, steps, mean) {
+  const known = [...new Set(points)].sort((a, b) => a - b), middle = drawn.reduce((sum, one) => sum + one, 0) / drawn.length;
   const at = (point) => drawn.filter((x) => Math.abs(x - point) < 0.05).length;
   const there = drawn.filter((x) => known.some((point) => Math.abs(x - point) < 0.05)).length;
-  const where = known.length < 5 ? ` (${known.map((point) => `${at(point)} at ${plain(point)}`).join(", ")})` : "";
-  if (steps === 1) return `One step: all ${drawn.length} end near ${plain(mean)}, the mean of the data${known.includes(mean) ? "" : ", a number that is not among them"}.`;
+  const where = known.length < 8 ? ` (${known.map((point) => `${at(point)} at ${plain(point)}`).join(", ")})` : "";
+  if (steps === 1) return `One step: all ${drawn.length} end near ${plain(middle)}, ${mean}${there ? "" : ": none of the data is there"}.`;
   return `${steps} steps: ${there} of ${drawn.length} end at a number of the data${where}.`;
 }
 
@@ -97,7 +115,7 @@ function axes([marksX, x, titleX], [marksY, y, titleY]) {
   ];
 }
 
-function line(places) { return `M${places.map((place) => place.join()).join("L")}`; }
+function line(places) { return places.length ? `M${places.map((place) => place.join()).join("L")}` : ""; }
 
 function drawWalks(plot, schedule, points, states, t) {
   const share = (at) => (at + 1) / schedule.T, x = scale(1, 0, PLOT.left, PLOT.right), y = scale(-MOST, MOST, PLOT.bottom, PLOT.top);
@@ -124,14 +142,14 @@ function drawWalks(plot, schedule, points, states, t) {
 }
 
 function drawAnswer(plot, schedule, points, best, t) {
-  const x = scale(-MOST, MOST, PLOT.left, PLOT.right), y = scale(-2, 2, PLOT.bottom, PLOT.top);
+  const x = scale(-MOST, MOST, PLOT.left, PLOT.right), y = scale(-MOST, MOST, PLOT.bottom, PLOT.top);
   const values = Float32Array.from({ length: 241 }, (_, i) => -MOST + (i * MOST) / 120), found = best(values, t);
   const likely = Array.from(values, (value) => density(schedule, points, t, value)), most = Math.max(...likely);
-  const area = line(Array.from(values, (value, i) => [x(value), y(-2 + (1.2 * likely[i]) / most)]));
+  const area = line(Array.from(values, (value, i) => [x(value), y(-MOST + (1.5 * likely[i]) / most)]));
   plot.replaceChildren(
     shape("path", { class: "likely", "fill-opacity": 0.25, d: `${area}V${PLOT.bottom}H${PLOT.left}Z` }),
     ...axes([[-2, -1, 0, 1, 2], x, "the number that the loop holds"], [[-2, -1, 0, 1, 2], y, "the best answer"]),
     ...[...new Set(points)].map((point) => shape("path", { class: "datum", d: `M${PLOT.left},${y(point)}H${PLOT.right}` })),
-    shape("path", { class: "line s1", d: line(Array.from(values, (value, i) => [x(value), y(found[i])])) }),
+    shape("path", { class: "line s1", d: line([...values.keys()].filter((i) => Math.abs(found[i]) <= MOST).map((i) => [x(values[i]), y(found[i])])) }),
   );
 }

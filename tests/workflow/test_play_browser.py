@@ -302,23 +302,44 @@ def test_inside_one_step(visit):
 def test_single_numbers(visit):
     page = visit()
     place = opened(page, "number")
-    told, data = place.locator(".play-told"), place.locator('input[type="text"]')
+    told, (data, meant) = place.locator(".play-told"), place.locator('input[type="text"]').all()
     expect(told).to_have_text("20 steps: 24 of 24 end at a number of the data (13 at −1, 11 at 1).")
     assert place.locator(".walk").count() == 24 and place.locator(".s0 .walk").count() == 13
     curve = place.locator("svg").nth(1).locator(".line")
     before = curve.get_attribute("d")
-    set_to(place.locator('input[type="range"]').nth(1), 0.1)
+    set_to(place.locator('input[type="range"]').last, 0.1)
     assert curve.get_attribute("d") != before
     set_to(place.locator('input[type="range"]').first, 1)
-    expect(told).to_have_text("One step: all 24 end near 0, the mean of the data, a number that is not among them.")
+    expect(told).to_have_text("One step: all 24 end near 0, the mean of the data: none of the data is there.")
     for wrong in ("", "a", "3", "1 " * 21):
         data.fill(wrong)
         expect(told).to_contain_text("up to twenty numbers from −2 to 2")
         assert data.get_attribute("aria-invalid") == "true"
     data.fill("−1; 0, 1 1,")
-    expect(told).to_have_text("One step: all 24 end near 0.25, the mean of the data, a number that is not among them.")
+    expect(told).to_have_text("One step: all 24 end near 0.25, the mean of the data: none of the data is there.")
     data.fill("0 1 -1")
     expect(told).to_have_text("One step: all 24 end near 0, the mean of the data.")
+    data.fill("-1 -0.6 -0.2 0.2 0.6 1")
+    steps, guidance, _ = place.locator('input[type="range"]').all()
+    for wrong in ("a", "0.5"):
+        meant.fill(wrong)
+        expect(told).to_have_text("The prompt means some of the data’s numbers, with commas between them.")
+        assert meant.get_attribute("aria-invalid") == "true"
+    meant.fill("0.2, 0.6, 1")
+    expect(told).to_have_text("One step: all 24 end near 0.6, the mean of what the prompt means.")
+    set_to(steps, 20)
+    place.locator("select").select_option("ddim")
+    shares = []
+    for scale in (1, 3, 7):
+        set_to(guidance, scale)
+        expect(told).to_contain_text("20 steps")
+        shares.append([int(count) for count in re.findall(r"(\d+) at", told.inner_text().split("(")[1])])
+    assert all(sum(share[:3]) == 0 for share in shares), "what is not meant"
+    place.get_by_role("button", name="A prompt, guided").click()
+    expect(told).to_contain_text(f"{shares[0][5]} at 1")
+    place.get_by_role("button", name="A prompt, guided").click()
+    expect(told).to_contain_text(f"{shares[1][5]} at 1")
+    assert min(shares[0][3:]) > 0 and shares[2][3:] == [0, 0, 24] and shares[0][5] < shares[1][5], "variety is lost"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
