@@ -22,11 +22,9 @@ PLAYS.number = (place) => {
     "div", { class: "play-body" },
     element("p", {}, "Let a picture have one pixel, and the data be the numbers below. Then the answer with the least squared error can be computed: a mean of the data, each counting as much as it is likely to be under the noise. The loop is the one that draws all pictures here."),
     form,
-    element(
-      "div", {}, chart("From noise to data", walks), chart("What one step answers", answer),
-      element("p", { class: "note" }, "Shaded: where noised data lie. A line has the colour of the number that it ends at. With much noise the best answer is always about the mean of the data; with little it is one of them, wherever the loop is. Guidance leads away from what the prompt does not mean; the more it does, the fewer of the numbers that it means are reached: fidelity costs variety."),
-    ),
+    element("div", {}, chart("From noise to data", walks), chart("What one step answers", answer)),
     element("div", { class: "play-stage" }, field("noise, t / T", time.made, time.shown), told),
+    element("p", { class: "note" }, "Shaded: where noised data lie. A line has the colour of the number that it ends at. With much noise the best answer is always about the mean of the data; with little it is one of them, wherever the loop is. Guidance leads away from what the prompt does not mean; the more it does, the fewer of the numbers that it means are reached: fidelity costs variety."),
   ));
 
   async function show() {
