@@ -1,7 +1,9 @@
 """Which GPU a job would take, without any."""
 
+import fcntl
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -51,26 +53,28 @@ def test_float32_is_float32_on_a_gpu_and_a_run_has_its_bits_again(monkeypatch):
     monkeypatch.setattr(cudnn, "allow_tf32", True)
     monkeypatch.setattr(cudnn, "deterministic", False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     assert devices.pick_device("cpu") == torch.device("cpu") and cudnn.allow_tf32
-    assert devices.pick_device("cuda") == torch.device("cuda")
-    assert not cudnn.allow_tf32 and cudnn.deterministic
+    for name in ("cuda", "cuda:1"):
+        cudnn.allow_tf32, cudnn.deterministic = True, False
+        assert devices.pick_device(name) == torch.device(name)
+        assert not cudnn.allow_tf32 and cudnn.deterministic
 
 
-@pytest.mark.parametrize(
-    ("variable", "count", "names"),
-    [
-        (None, 2, ["0", "1"]),
-        ("", 0, []),
-        ("3,5", 2, ["3", "5"]),
-        ("GPU-aa, GPU-bb", 2, ["GPU-aa", "GPU-bb"]),
-        ("3,9", 1, ["3"]),
-    ],
-)
-def test_the_visible_gpus(monkeypatch, variable, count, names):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if variable is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
-    assert devices.visible_gpus(count) == names
+def test_of_several_gpus_a_job_takes_one_by_its_card(monkeypatch, tmp_path):
+    """Cards are told apart by what they are, not by how a job counts them (CUDA_VISIBLE_DEVICES); torch's current one follows."""
+    cards, chosen = ["aa", "bb"], []
+    monkeypatch.setattr(devices, "_held", [])
+    monkeypatch.setattr(devices, "LOCKS", tmp_path)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(cards))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=cards[index]))
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    with open(tmp_path / "aa_0.lock", "a") as other:  # another job has the first
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert devices.pick_device("cuda") == torch.device("cuda", 1) == chosen[0]
+    devices._held[0][1].close()
 
 
 def test_a_process_takes_one_and_keeps_it(monkeypatch, tmp_path):

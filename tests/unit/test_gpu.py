@@ -189,6 +189,7 @@ class TestOnAGPU:
 
     def test_8_bits_give_nearly_the_same_embeddings(self, folder):
         """What a feed-forward layer ends with stays in float32."""
+        pytest.importorskip("bitsandbytes")
         plain, eight = (
             load_text_encoder(folder / "stage_1", 77, None, torch.float16, GPU, bits) for bits in (False, True)
         )

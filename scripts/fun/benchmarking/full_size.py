@@ -57,6 +57,7 @@ def build(config: dict, dtype: torch.dtype, device: torch.device) -> tuple[nn.Mo
     """The network with random weights, created on the device in the dtype: ours and diffusers', which share their weights."""
     with created_in(dtype, device):
         unet = UNet2DConditionModel.from_config(config)
+    unet.to(memory_format=torch.channels_last)  # as load_stage does; diffusers' gains, too
     with torch.no_grad():  # random weights amplify rounding from step to step; trained ones do not
         unet.conv_out.weight *= 0.1
     with torch.device("meta"):

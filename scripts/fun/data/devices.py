@@ -14,25 +14,26 @@ def pick_device(name: str):
     """The torch.device called `name`; "auto" is "cuda" if there is such a GPU, else "cpu".
 
     Where several GPUs are visible (CUDA_VISIBLE_DEVICES), "auto" and "cuda" are one that no other job has taken, or that the
-    fewest have; this process has then taken it. Convolutions of float32 on a GPU are then computed in float32, not in TF32 with its
+    fewest have; this process has then taken it. A GPU becomes torch's current one. Convolutions of float32 on a GPU are then computed in float32, not in TF32 with its
     ten bits, and by algorithms that give the same bits in each run.
     """
     import torch
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.deterministic = True
-    if name == "cuda" and torch.cuda.device_count() > 1:
-        return torch.device("cuda", take_gpu(visible_gpus(torch.cuda.device_count()), LOCKS))
-    return torch.device(name)
-
-
-def visible_gpus(count: int) -> list[str]:
-    """What the machine calls the `count` GPUs that this process sees, in torch's order."""
-    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    return named[:count] if len(named) >= count else [str(index) for index in range(count)]
+    device = torch.device(name)
+    if device.type != "cuda":
+        return device
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    if name == "cuda" and (count := torch.cuda.device_count()) > 1:
+        names = [
+            str(torch.cuda.get_device_properties(index).uuid) for index in range(count)
+        ]  # the same in every process
+        device = torch.device("cuda", take_gpu(names, LOCKS))
+    if device.index is not None:
+        torch.cuda.set_device(device)
+    return device
 
 
 def take_gpu(names: list[str], folder: Path) -> int:

@@ -84,8 +84,10 @@ class Network:
         for known, prompts in self._read:
             if torch.equal(known, cond):
                 return prompts
-        different, rows = cond.to(device, self.unet.dtype).unique(dim=0, return_inverse=True)
-        self._read.append((cond.clone(), self.unet.read_prompts(different, rows)))
+        # On the processor: a GPU compares two equal prompts number by number, one after the other.
+        different, rows = cond.cpu().unique(dim=0, return_inverse=True)
+        prompts = self.unet.read_prompts(different.to(device, self.unet.dtype), rows.to(device))
+        self._read.append((cond.clone(), prompts))
         del self._read[:-KEPT]
         return self._read[-1][1]
 

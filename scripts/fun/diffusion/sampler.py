@@ -37,9 +37,9 @@ class Sampler:
     progress: Callable[..., Iterable] = lambda states, description, total: states
 
     def cond(self, samples: Sequence[dict], prompt: str | None = None) -> Tensor:
-        """(N, L, D): the embedding of `prompt` for all N samples, or of each sample's own prompt if None."""
+        """(N, L, D) on the stage's device: the embedding of `prompt` for all N samples, or of each sample's own prompt if None."""
         prompts = [sample["prompt"] if prompt is None else prompt for sample in samples]
-        return torch.stack([self.embeds[normalise(prompt)] for prompt in prompts])
+        return torch.stack([self.embeds[normalise(prompt)] for prompt in prompts]).to(self.stage.device)
 
     @cached_property
     def schedule(self) -> NoiseSchedule:

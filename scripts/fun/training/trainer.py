@@ -147,7 +147,7 @@ class Trainer:
         self.class_dropout = class_dropout
         self.timestep_power = timestep_power
         self.reference_images = reference_images
-        self.bfloat16 = cpu_has_bfloat16() if bfloat16 == "auto" else bfloat16
+        self.bfloat16 = has_bfloat16(next(network.parameters()).device) if bfloat16 == "auto" else bfloat16
         self.generator = torch.Generator().manual_seed(seed)
         self.step = 0
         self.epoch = 0
@@ -241,8 +241,10 @@ def trained_network(model: dict, schedule, state: dict[str, Tensor]) -> Denoiser
     return network.eval()
 
 
-def cpu_has_bfloat16() -> bool:
-    """Whether the processor computes in bfloat16 by itself; elsewhere it is slower than float32."""
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a processor or a GPU computes in bfloat16 by itself; elsewhere it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = getattr(torch.cpu, "get_capabilities", dict)  # PyTorch 2.9 does not tell
     return capabilities().get("avx512_bf16", False)
 
