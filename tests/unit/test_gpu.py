@@ -58,7 +58,8 @@ ASKED = {
     "visual_anagram": (BOTH, {}, {"views": VIEWS, "away": 1}),
     "prompt_pairs": (["stage_1"], {"pair": PROMPTS}, {"view": "rotate_180", "view_seed": 0}),
     "pieces": (["stage_1"], {"pieces": 16}, {"image": "image", "turns": True}),
-    "hybrid_image": (BOTH, {}, {"prompts": PROMPTS, "sigmas": [1.0], "kernel_size": None, "image": None}),
+    # With a sigma of 1 these random weights amplify rounding to two grey levels in stage II, with 1.5 to a hundredth of one.
+    "hybrid_image": (BOTH, {}, {"prompts": PROMPTS, "sigmas": [1.5], "kernel_size": None, "image": None}),
     "colour_hybrid": (BOTH, {}, {"prompts": PROMPTS, "image": None}),
     "motion_hybrid": (BOTH, {}, {"prompts": PROMPTS, "image": None, "length": 5, "angle": 90}),
     "upsample": (["stage_2"], {}, {"image": "image"}),
