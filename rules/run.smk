@@ -8,11 +8,11 @@ import time
 from snakemake.logging import logger
 
 from fun.data.prompts import prompts_of
-from fun.workflow.digits import check_data, ideas, idx_files, played
+from fun.workflow.digits import check_data, idx_files, played
 from fun.workflow.display import Display
 from fun.workflow.experiments import STAGES
 from fun.workflow.log import FOLDER
-from fun.workflow.plan import check_targets, command_options
+from fun.workflow.plan import check_targets, command_options, optional_figures
 from fun.workflow.preflight import check_lengths, check_pictures, check_words, run_preflight
 from fun.workflow.summary import job_seconds, next_commands, run_summary
 
@@ -38,8 +38,6 @@ if (
 
 # sys.argv: the targets, which Snakemake has read but does not tell before it has read this.
 if workflow.is_main_process:
-    optional = {"predictions": "predictions", "denoiser": "single_step", "calls": "calls", "one_call": "one_call"}
-    asked_for = [*(folder for entry, folder in optional.items() if MNIST[entry] is not None), *ideas(MNIST)]
     always = [os.path.basename(data_folder()), *NETWORKS, "classifier", "curves", "schedules"]
     of_cascade = {CASCADE: [*EXPERIMENTS, "prompt_embeds", "weights"]} if CASCADE is not None else {}
     with refusals():
@@ -47,7 +45,7 @@ if workflow.is_main_process:
             check_data(own_data(), MNIST["data"])
         told = [name for name, network in NETWORKS.items() if network["model"]["class_conditioned"]]
         made = {name: made_for(name) for name in EXPERIMENTS} if CASCADE is not None else {}
-        names = {"mnist": [*always, *asked_for]} | of_cascade
+        names = {"mnist": [*always, *optional_figures(MNIST)]} | of_cascade
         check_targets(sys.argv[1:], CASCADE, list(config["cascades"]), names, told, made)
         for option, *others in (("--config", "-C"), ("--configfile", "--configfiles")):
             if sum(word.split("=")[0] in (option, *others) for word in sys.argv) > 1:

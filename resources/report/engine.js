@@ -182,6 +182,11 @@ const Engine = (() => {
     });
   }
 
+  // What no network is better than, in a network's place; its condition is the points.
+  function perfectDenoiser(schedule) {
+    return (x_t, t, [points]) => ({ ...xStartAndNoise(schedule, "sample", x_t, t, posteriorMean(schedule, x_t, t, points)), v: null });
+  }
+
   function timesteps(spacing, T, n) {
     const steps = Array.from({ length: n }, (_, i) => i);
     if (spacing === "leading") return steps.map((i) => i * Math.floor(T / n)).reverse();
@@ -1043,7 +1048,7 @@ const Engine = (() => {
   }
 
   return {
-    ...{ decode, generator, ofBetas, linear: linearSchedule, cosine, ofScheduler, qSample, posteriorMean, timesteps, pairs },
+    ...{ decode, generator, ofBetas, linear: linearSchedule, cosine, ofScheduler, qSample, perfectDenoiser, timesteps, pairs },
     ...{ smallUNet, ifUNet, tokenize, textEncoder, views, predict, denoise, clip, dynamicThreshold, putBack, ddimInversion },
     ...{ digitReader, pictureReader },
   };

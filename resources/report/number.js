@@ -4,9 +4,10 @@
 const WALKERS = 24; // numbers that are drawn
 const PLOT = { width: 400, height: 275, left: 66, right: 388, top: 14, bottom: 229 }; // as in fun/reporting/charts.py
 const MOST = 3; // noise of one lies in -3 to 3, nearly all of it
+const HELD = Float32Array.from({ length: 241 }, (_, i) => -MOST + (i * MOST) / 120); // what the loop may hold, from -3 to 3
 
 PLAYS.number = (place) => {
-  const schedule = Engine.cosine(1000), network = (points) => (x_t, t) => Engine.posteriorMean(schedule, x_t, t, points);
+  const schedule = Engine.cosine(1000), network = Engine.perfectDenoiser(schedule);
   const typed = (value, more) => element("input", { type: "text", value, maxlength: 80, autocomplete: "off", ...more });
   const data = typed("-1, 1"), meant = typed("", { placeholder: "all of them" }), guidance = range(1, 8, 1, 0.5);
   const steps = range(1, 40, 20), sampler = choice(SAMPLERS, "ddpm"), seed = number(1), time = range(0.01, 0.99, 0.8, 0.01);
@@ -27,6 +28,8 @@ PLAYS.number = (place) => {
     element("p", { class: "note" }, "Shaded: where noised data lie. A line has the colour of the number that it ends at. With much noise the best answer is always about the mean of the data; with little it is one of them, wherever the loop is. Guidance leads away from what the prompt does not mean; the more it does, the fewer of the numbers that it means are reached: fidelity costs variety."),
   ));
 
+  let walked = null; // what is shown: the data, and what the loop asks in each step
+
   async function show() {
     const points = numbers(data.value), asked = meant.value.trim() ? numbers(meant.value) : points;
     const known = asked && points && asked.every((one) => points.includes(one));
@@ -36,20 +39,22 @@ PLAYS.number = (place) => {
     if (!known) { told.textContent = "The prompt means some of the data’s numbers, with commas between them."; return; }
     const generator = Engine.generator(Number(seed.value)), x = generator.normal(WALKERS), prompted = asked !== points;
     guidance.made.disabled = !prompted; // without a prompt there is nothing to be led away from
-    const free = network(points), told_prompt = network(asked);
-    const best = (x_t, t) => {
-      const u = free(x_t, t), c = told_prompt(x_t, t);
-      return prompted ? u.map((one, i) => one + guidance.value * (c[i] - one)) : u;
-    };
+    const predict = (x_t, t) => Engine.predict(network, x_t, t, [{ cond: asked }], guidance.value, prompted ? points : null);
     const pairs = Engine.pairs(Engine.timesteps("trailing", schedule.T, steps.value));
     const states = [{ t: pairs[0][0], x_t: x }];
-    const predict = async (x_t, t) => ({ x_0: best(x_t, t), v: null });
     for await (const state of Engine.denoise({ schedule, predict, x, pairs, sampler: sampler.value, generator })) states.push(state);
-    const t = Math.round(time.value * schedule.T) - 1;
-    drawWalks(walks, schedule, points, states, t);
-    drawAnswer(answer, schedule, points, best, t);
+    drawWalks(walks, schedule, points, states);
+    walked = { points, predict };
+    await showTime();
     const mean = !prompted ? "the mean of the data" : `${guidance.value === 1 ? "" : "away from the others, beyond "}the mean of what the prompt means`;
     told.textContent = ended([...states.at(-1).x_t], points, steps.value, mean);
+  }
+
+  async function showTime() {
+    if (!walked) return;
+    const t = Math.round(time.value * schedule.T) - 1;
+    markTime(walks, (t + 1) / schedule.T);
+    drawAnswer(answer, schedule, walked.points, (await walked.predict(HELD, t)).x_0, t);
   }
 
   example.addEventListener("click", () => {
@@ -59,7 +64,7 @@ PLAYS.number = (place) => {
   });
   form.addEventListener("input", show);
   form.addEventListener("submit", (event) => event.preventDefault());
-  time.made.addEventListener("input", show);
+  time.made.addEventListener("input", showTime);
   show();
 };
 
@@ -91,12 +96,7 @@ function density(schedule, points, t, x) {
 
 function drawing(name) { return shape("svg", { class: "chart", viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, role: "img", "aria-label": name }); }
 
-function shape(name, attributes, ...children) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
+function shape(name, attributes, ...children) { return filled(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children); }
 
 function scale(low, high, from, to) { return (value) => Math.round(10 * (from + ((value - low) / (high - low)) * (to - from))) / 10; }
 
@@ -115,8 +115,12 @@ function axes([marksX, x, titleX], [marksY, y, titleY]) {
 
 function line(places) { return places.length ? `M${places.map((place) => place.join()).join("L")}` : ""; }
 
-function drawWalks(plot, schedule, points, states, t) {
-  const share = (at) => (at + 1) / schedule.T, x = scale(1, 0, PLOT.left, PLOT.right), y = scale(-MOST, MOST, PLOT.bottom, PLOT.top);
+const ofTime = scale(1, 0, PLOT.left, PLOT.right); // noise is on the left
+
+function markTime(plot, share) { plot.querySelector(".now").setAttribute("d", `M${ofTime(share)},${PLOT.top}V${PLOT.bottom}`); }
+
+function drawWalks(plot, schedule, points, states) {
+  const share = (at) => (at + 1) / schedule.T, y = scale(-MOST, MOST, PLOT.bottom, PLOT.top);
   const cells = [], columns = 44, rows = 43, height = (PLOT.bottom - PLOT.top) / rows;
   const edge = scale(0, columns - 1, PLOT.left, PLOT.right);
   for (let i = 0; i < columns; i++) {
@@ -131,23 +135,22 @@ function drawWalks(plot, schedule, points, states, t) {
   const known = [...new Set(points)], paths = Array.from({ length: WALKERS }, (_, i) => {
     const away = known.map((point) => Math.abs(point - states.at(-1).x_t[i]));
     const colour = states.length > 2 ? `s${away.indexOf(Math.min(...away)) % 6}` : "";
-    return shape("g", { class: colour }, shape("path", { class: "walk", d: line(states.map((state) => [x(share(state.t)), y(state.x_t[i])])) }));
+    return shape("g", { class: colour }, shape("path", { class: "walk", d: line(states.map((state) => [ofTime(share(state.t)), y(state.x_t[i])])) }));
   });
   plot.replaceChildren(
-    ...cells, ...axes([[1, 0.75, 0.5, 0.25, 0], x, "noise, t / T"], [[-2, -1, 0, 1, 2], y, "the number that the loop holds"]), ...paths,
-    shape("path", { class: "axis", d: `M${x(share(t))},${PLOT.top}V${PLOT.bottom}` }),
+    ...cells, ...axes([[1, 0.75, 0.5, 0.25, 0], ofTime, "noise, t / T"], [[-2, -1, 0, 1, 2], y, "the number that the loop holds"]), ...paths,
+    shape("path", { class: "axis now" }),
   );
 }
 
-function drawAnswer(plot, schedule, points, best, t) {
+function drawAnswer(plot, schedule, points, found, t) {
   const x = scale(-MOST, MOST, PLOT.left, PLOT.right), y = scale(-MOST, MOST, PLOT.bottom, PLOT.top);
-  const values = Float32Array.from({ length: 241 }, (_, i) => -MOST + (i * MOST) / 120), found = best(values, t);
-  const likely = Array.from(values, (value) => density(schedule, points, t, value)), most = Math.max(...likely);
-  const area = line(Array.from(values, (value, i) => [x(value), y(-MOST + (1.5 * likely[i]) / most)]));
+  const likely = Array.from(HELD, (value) => density(schedule, points, t, value)), most = Math.max(...likely);
+  const area = line(Array.from(HELD, (value, i) => [x(value), y(-MOST + (1.5 * likely[i]) / most)]));
   plot.replaceChildren(
     shape("path", { class: "likely", "fill-opacity": 0.25, d: `${area}V${PLOT.bottom}H${PLOT.left}Z` }),
     ...axes([[-2, -1, 0, 1, 2], x, "the number that the loop holds"], [[-2, -1, 0, 1, 2], y, "the best answer"]),
     ...[...new Set(points)].map((point) => shape("path", { class: "datum", d: `M${PLOT.left},${y(point)}H${PLOT.right}` })),
-    shape("path", { class: "line s1", d: line([...values.keys()].filter((i) => Math.abs(found[i]) <= MOST).map((i) => [x(values[i]), y(found[i])])) }),
+    shape("path", { class: "line s1", d: line([...HELD.keys()].filter((i) => Math.abs(found[i]) <= MOST).map((i) => [x(HELD[i]), y(found[i])])) }),
   );
 }

@@ -16,8 +16,9 @@ document.addEventListener("DOMContentLoaded", () => {
 
 function announce(text) { document.getElementById("announcement").textContent = text; }
 
-function element(name, attributes, ...children) {
-  const made = document.createElement(name);
+function element(name, attributes, ...children) { return filled(document.createElement(name), attributes, children); }
+
+function filled(made, attributes, children) {
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   made.append(...children);
   return made;

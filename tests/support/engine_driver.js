@@ -75,7 +75,7 @@ async function main() {
   for (const sampler of job.walk.samplers) { // the best answer in place of a network
     const generator = Engine.generator(job.walk.seed), x = generator.normal(job.numbers.count);
     const pairs = Engine.pairs(Engine.timesteps("trailing", 300, job.walk.steps));
-    const best = (x_t, t) => ({ x_0: Engine.posteriorMean(schedules.cosine, x_t, t, job.numbers.points), v: null });
+    const best = (x_t, t) => Engine.predict(Engine.perfectDenoiser(schedules.cosine), x_t, t, [{ cond: job.numbers.points }]);
     answers.numbers[sampler] = await walked(Engine.denoise({ schedule: schedules.cosine, predict: best, x, pairs, sampler, generator }));
   }
   answers.breaths = breaths;

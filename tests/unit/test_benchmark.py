@@ -6,8 +6,9 @@ from xml.etree import ElementTree
 import pandas as pd
 import torch
 
+from fun.benchmarking.markdown import number
 from fun.benchmarking.rates import convolution_seconds, in_turn
-from fun.benchmarking.table import Table, number, seconds_to, shares
+from fun.benchmarking.table import Table, seconds_to, shares
 from fun.diffusion.schedule import NoiseSchedule
 from fun.networks.mnist_unets import SmallUNet
 from fun.reporting.charts import chart_svg

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -27,6 +28,7 @@ from fun.diffusion.views import make_view
 from fun.judging.scores import DigitClassifier
 from fun.miniature.judge import Judge, enlarge, read_pictures
 from fun.networks.mnist_unets import NO_CLASS, SmallUNet
+from fun.reporting import charts
 from project import PROJECT, SUPPORT
 
 ENGINE = PROJECT / "resources/report/engine.js"
@@ -351,6 +353,20 @@ def test_a_walk_of_single_numbers(answers, sampler):
     states = denoise(SCHEDULE, best, x, pairs, make_step(sampler), generators)
     for answer, state in zip(answers["numbers"][sampler], states, strict=True):
         assert difference(answer["x_t"], state.x_t) < 1e-3 and difference(answer["x_0"], state.x_0) < 1e-3
+
+
+def test_the_pages_charts_have_the_reports_frame():
+    """number.js draws while the reader looks, with a copy of these numbers."""
+    text = (PROJECT / "resources/report/number.js").read_text()
+    plot = {name: int(value) for name, value in re.findall(r"(\w+): (\d+)", re.search(r"PLOT = {(.*?)}", text)[1])}
+    assert plot == {
+        "width": charts.WIDTH,
+        "height": charts.HEIGHT,
+        "left": charts.LEFT,
+        "right": charts.WIDTH - charts.RIGHT,
+        "top": charts.TOP,
+        "bottom": charts.HEIGHT - charts.BOTTOM,
+    }
 
 
 def test_the_page_can_breathe_after_each_call(answers):

@@ -8,7 +8,6 @@ part that fails is kept as the sentence that it failed with, and is tried again.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,10 +20,11 @@ from transformers import T5Config, T5EncoderModel
 
 from fun.benchmarking.contenders import Ours, judge
 from fun.benchmarking.full_size import NETWORKS, build, created_in, measure, sampler_of
+from fun.benchmarking.markdown import markdown_table, number
 from fun.benchmarking.rates import in_turn
 from fun.benchmarking.sizes import TOKENS
 from fun.data.devices import pick_device
-from fun.data.files import write_json, write_whole
+from fun.data.files import read_json, write_json, write_whole
 from fun.data.mnist import load_mnist
 from fun.diffusion.cascade import load_stage
 from fun.diffusion.experiments import text_to_image, visual_anagram
@@ -46,20 +46,10 @@ RECIPE = {  # mnist/training as it is by default; an epoch here is all of MNIST
     "timestep_power": 0.5,
     "reference_images": 5000,
 }
-ESTIMATES = {
-    "stage I, as IF-I-XL": 21_900,
-    "stage II, about IF-II-L": 7_650,
-}  # noise estimates in experiments/deepfloyd.yaml
-KEPT_AT = (
-    2.5,
-    5,
-    7.5,
-    10,
-    15,
-    20,
-    30,
-    60,
-)  # seconds of training after which a network is judged; with the last it ends
+# Noise estimates in experiments/deepfloyd.yaml.
+ESTIMATES = {"stage I, as IF-I-XL": 21_900, "stage II, about IF-II-L": 7_650}
+# Seconds of training after which a network is judged; with the last it ends.
+KEPT_AT = (2.5, 5, 7.5, 10, 15, 20, 30, 60)
 
 
 def parts(
@@ -229,9 +219,8 @@ def good_digits(
     list(train_classifier(classifier, images, labels, epochs=3, seed=0))
     distance.add_reference(read_digits(classifier, images)[1])
     images, labels, rows = images.to(device), labels.to(device), []
-    next(
-        Ours(images, labels, 0, images_per_epoch, RECIPE | {"batch_size": 32}).steps()
-    )  # what a first step loads is not timed
+    first = Ours(images, labels, 0, images_per_epoch, RECIPE | {"batch_size": 32})
+    next(first.steps())  # what a first step loads is not timed
     for batch in (32, 128, 512):
         contender = Ours(images, labels, 180, images_per_epoch, RECIPE | {"batch_size": batch})
         seconds, seen, marks, steps = 0.0, 0, KEPT_AT, contender.steps()
@@ -254,19 +243,15 @@ def markdown(kept: list[dict]) -> str:
         if "error" in part:
             lines += [f"Failed: {part['error']}", ""]
             continue
-        lines += [f"| {' | '.join(part['rows'][0])} |", "|---" * len(part["rows"][0]) + "|"]
-        for row in part["rows"]:
-            cells = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values())
-            lines.append(f"| {' | '.join(cells)} |")
-        lines.append("")
+        cells = [[number(one) if isinstance(one, float) else str(one) for one in row.values()] for row in part["rows"]]
+        lines += [markdown_table(list(part["rows"][0]), cells)]
     of_part = {part["part"]: part.get("rows", []) for part in kept}
     for network, count in ESTIMATES.items():
         for row in of_part.get(f"float16: {network}", []):
             if row["loop"] == "this project":  # a guided step estimates the noise of each sample twice
                 minutes = count * row["seconds a step"] / (2 * row["batch"]) / 60
-                lines.append(
-                    f"- {network}, at batches of {row['batch']}: {minutes:.3g} minutes for experiments/deepfloyd.yaml"
-                )
+                what = f"{network}, at batches of {row['batch']}"
+                lines.append(f"- {what}: {number(minutes)} minutes for experiments/deepfloyd.yaml")
     return "\n".join(lines) + "\n"
 
 
@@ -286,14 +271,14 @@ def measure_parts(folder: Path, found: dict[str, Callable], about: dict, minutes
         except Exception as error:  # out of memory, or a version that has something else
             result = {"error": f"{type(error).__name__}: {error}"[:500]}
         write_json(file, {"part": name, "seconds": time.perf_counter() - start} | about | result)
-    kept = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json")) if file.name != "gpu.json"]
+    kept = [read_json(file) for file in sorted(folder.glob("*.json")) if file.name != "gpu.json"]
     write_json(folder / "gpu.json", kept)
     write_whole(folder / "gpu.md", markdown(kept))
 
 
 def _is_measured(file, about):
     """Whether a part's file has its rows, from this machine."""
-    kept = json.loads(file.read_text()) if file.exists() else {"error": ""}
+    kept = read_json(file) if file.exists() else {"error": ""}
     return "error" not in kept and about.items() <= kept.items()
 
 
@@ -322,7 +307,7 @@ def main(arguments: list[str] | None = None) -> None:
     found = parts(device, mnist=asked.mnist)
     for name in measure_parts(asked.folder, found, about, asked.minutes):
         print(name, flush=True)
-    kept = json.loads((asked.folder / "gpu.json").read_text())
+    kept = read_json(asked.folder / "gpu.json")
     failed = [f"{part['part']} ({part['error']})" for part in kept if "error" in part]
     if failed or len(kept) < len(found):
         raise ValueError(

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from fun.benchmarking.markdown import markdown_table, number
+
 COLOURS = ("#0b6a94", "#2f86ad", "#5aa5c8", "#b34a00", "#1f7a4d", "#96387f")
 STYLE = (
     ".grid,.axis{stroke:#999;stroke-width:.5;fill:none}.line{fill:none;stroke:var(--c);stroke-width:2}"
@@ -41,13 +43,13 @@ class Table:
 
     def markdown(self) -> str:
         """The table in Markdown, for the docs."""
-        lines = ["| | | median | range | goal | met |", "|---|---|---|---|---|---|"]
+        rows = []
         for row in self.rows:
             unit = f" {row['unit']}" if row["unit"] and math.isfinite(row["median"]) else ""
             spread = f"{number(row['lowest'])} – {number(row['highest'])}" if row["of"] > 1 else ""
             cells = [row["part"], row["what"], number(row["median"]) + unit, spread, row["goal"], row["met"]]
-            lines.append(f"| {' | '.join(cells)} |")
-        return "\n".join(lines) + "\n"
+            rows.append(cells)
+        return markdown_table(("", "", "median", "range", "goal", "met"), rows)
 
     @staticmethod
     def standalone(svg: str, series: list[dict]) -> str:
@@ -61,13 +63,6 @@ class Table:
         head, body = str(svg).split(">", 1)  # no longer Markup, which would escape what is added
         head = head.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" width="800" ')
         return f"{head}><style>{STYLE}{colours}</style>{body.removesuffix('</svg>')}{legend}</svg>\n"
-
-
-def number(value: float) -> str:
-    """A number with three significant digits, from 100 on without decimals; "not reached" for infinity."""
-    if math.isinf(value):
-        return "not reached"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def seconds_to(runs: pd.DataFrame, score: str, target: float) -> float:

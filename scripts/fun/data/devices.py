@@ -14,8 +14,8 @@ def pick_device(name: str):
     """The torch.device called `name`; "auto" is "cuda" if there is such a GPU, else "cpu".
 
     Where several GPUs are visible (CUDA_VISIBLE_DEVICES), "auto" and "cuda" are one that no other job has taken, or that the
-    fewest have; this process has then taken it. A GPU becomes torch's current one. Convolutions of float32 on a GPU are then computed in float32, not in TF32 with its
-    ten bits, and by algorithms that give the same bits in each run.
+    fewest have; this process has then taken it. A GPU becomes torch's current one. Its convolutions of float32 are then computed
+    in float32, not in TF32 with its ten bits, and by algorithms that give the same bits in each run.
     """
     import torch
 
@@ -29,7 +29,7 @@ def pick_device(name: str):
     if name == "cuda" and (count := torch.cuda.device_count()) > 1:
         names = [
             str(torch.cuda.get_device_properties(index).uuid) for index in range(count)
-        ]  # the same in every process
+        ]  # in every process the same
         device = torch.device("cuda", take_gpu(names, LOCKS))
     if device.index is not None:
         torch.cuda.set_device(device)

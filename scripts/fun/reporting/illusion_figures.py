@@ -158,6 +158,7 @@ def _seen_in_ways(experiment, stages, seen, first, last, title=""):
     prompts = experiment["prompts"]
     number = ({first: 0} if experiment["image"] is None else {}) | {last: len(prompts) - 1}
     asked = "; ".join(f"{name}: “{prompts[k]}”" for name, k in number.items())
+    caption = f"{asked[0].upper()}{asked[1:]}."
     blocks = []
     for drawn in _showcased(stages):
         panels = []
@@ -167,7 +168,6 @@ def _seen_in_ways(experiment, stages, seen, first, last, title=""):
                 alt = f"The hybrid, {name}{prompt}, {drawn.label(i)}, {drawn.title}"
                 entries = {"picture": picture, "label": name, "alt": alt, "state": drawn.label(i)}
                 panels.append(_reading(drawn, i, number.get(name), alt, entries, {"seen": name}))
-        caption = f"{asked[0].upper()}{asked[1:]}."
         blocks.append({"layout": "flip", "title": f"{drawn.title}{title}", "panels": panels, "caption": caption})
     return _given(stages) + blocks + _rest(stages, "The hybrid as it was drawn")
 

@@ -25,11 +25,8 @@ PLAYS = {  # {section: (play, its title)}
     "visual_anagram": ("anagram", "An anagram of your own"),
     "training": ("digits", "Draw one yourself, after each epoch"),
 }
-WITHOUT_DIGITS = (
-    "colours",
-    "anagram",
-    "number",
-)  # the others need a network of MNIST's digits, one of them both networks
+# The others need a network of MNIST's digits, one of them both networks.
+WITHOUT_DIGITS = ("colours", "anagram", "number")
 AVERAGE = "average.module."  # the averaged weights in a Trainer's state
 
 

@@ -1,13 +1,12 @@
 """Finds the weights of a part of a cascade, in a folder or in the local hub cache, never over the network."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from huggingface_hub import constants
 
-from fun.data.files import write_json
+from fun.data.files import read_json, write_json
 
 
 def find_model(model: str | Path, part: str, fetched: Iterable[str | Path] = ()) -> Path:
@@ -100,7 +99,7 @@ def why_gone(fetched: Iterable[str | Path], name: str) -> str | None:
 
 def _read_fetched(fetched):
     for path in fetched:
-        yield from json.loads(Path(path).read_text(encoding="utf-8")).items()
+        yield from read_json(path).items()
 
 
 def repository(model: str) -> Path:

@@ -15,12 +15,8 @@ from fun.workflow.digits import complete_mnist, ideas
 from fun.workflow.documents import Document
 from fun.workflow.refusals import checked, nearest
 
-OTHERS = (
-    "miniature_training",
-    "side_by_side",
-    "logs",
-    "benchmarks",
-)  # folders of results besides mnist and the cascades'
+# Folders of results besides mnist and the cascades'.
+OTHERS = ("miniature_training", "side_by_side", "logs", "benchmarks")
 
 
 def complete_config(config: dict, schema: dict, files: list[Document]) -> None:
@@ -123,6 +119,12 @@ def check_targets(
             raise ValueError(f"{argument}: there is no results/{folder}{meant}")
 
 
+def optional_figures(mnist: dict) -> list[str]:
+    """The figures of Part B that are made only if their section of the configuration is there, in the report's order."""
+    figures = {"predictions": "predictions", "calls": "calls", "denoiser": "single_step", "one_call": "one_call"}
+    return [*(figure for entry, figure in figures.items() if mnist[entry] is not None), *ideas(mnist)]
+
+
 def report_figures(cascade: str | None, experiments: dict, mnist: dict) -> list[str]:
     """Every figure.json of the report, in the report's order. mnist: the section of the configuration."""
     models = mnist["models"]
@@ -135,9 +137,7 @@ def report_figures(cascade: str | None, experiments: dict, mnist: dict) -> list[
         for figure in ("samples", "reverse_process", "denoising")
     ]
     of_experiments = [f"results/{cascade}/{name}/figure.json" for name in experiments]
-    optional = {"predictions": "predictions", "calls": "calls", "denoiser": "single_step", "one_call": "one_call"}
-    others = [f"results/mnist/{figure}/figure.json" for entry, figure in optional.items() if mnist[entry] is not None]
-    others += [f"results/mnist/{idea}/figure.json" for idea in ideas(mnist)]
+    others = [f"results/mnist/{figure}/figure.json" for figure in optional_figures(mnist)]
     return [
         *of_experiments,
         "results/mnist/schedules/figure.json",
